@@ -1,0 +1,34 @@
+"""What can go wrong, by kind: the kind decides what becomes of the message."""
+
+
+class LodeError(Exception):
+    """Something a person can put right; shown as one line, without a traceback."""
+
+
+class Reject(Exception):
+    """A node's honest no: becomes a `Rejected` message and is not tried again."""
+
+    def __init__(self, reason: str, detail: str = "", *, lasting: bool = True, repeats: str = ""):
+        """`lasting` no's are remembered for other flows too; one that the web may take back tomorrow is not."""
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail, self.lasting, self.repeats = reason, detail, lasting, repeats
+
+
+class Retry(Exception):
+    """Not now: comes back after `after` seconds, or after 1, 2, 4 s with jitter; a dead letter when attempts run out."""
+
+    def __init__(self, reason: str, detail: str = "", *, after: float | None = None):
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail, self.after = reason, detail, after
+
+
+class Malformed(Exception):
+    """An input that no retry can mend: a dead letter at once."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail
+
+
+class Outage(Exception):
+    """A part that everybody needs is away: the message is held, with backoff, until it is back; never a dead letter."""

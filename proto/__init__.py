@@ -1,0 +1,1 @@
+"""The contract: messages, ids, subjects and object keys. It imports nothing else of Lodestream's."""

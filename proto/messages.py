@@ -1,0 +1,156 @@
+"""The messages. JSON on the wire; each carries its type as a tag, its version, its id, its recipe, its digest and its cause.
+
+Lineage is a walk: `cause` is the subject of the message that this one was made from.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Milliseconds = Annotated[int, Meta(ge=0, description="milliseconds of presentation time")]
+Count = Annotated[int, Meta(ge=0)]
+SeedKind = Literal["query", "url", "channel", "playlist", "feed", "gallery", "list", "folder", "records"]
+
+
+class Message(msgspec.Struct, kw_only=True, tag_field="type"):
+    """What every message says of itself."""
+
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,96}$", description="entity id")]
+    v: Annotated[int, Meta(ge=1, description="version of this message type")] = 1
+    recipe: Annotated[str, Meta(description="digest of all that made this; empty where no setting can change it")] = ""
+    cause: Annotated[str, Meta(description="subject of the message this was made from")] = ""
+    digest: Annotated[str, Meta(description="BLAKE2b-128 of the content, hex; cause excluded")] = ""
+
+
+class Seed(Message, kw_only=True, tag="seed"):
+    """Where to look: a search, a page, a channel, a feed, a folder."""
+
+    kind: SeedKind
+    value: Annotated[str, Meta(min_length=1, max_length=4096)]
+    limit: Annotated[int, Meta(ge=1, le=100_000, description="candidates at most")] | None = None
+    timeout: Annotated[float, Meta(gt=0, le=86_400, description="seconds at most")] | None = None
+    labels: dict[str, str] = {}
+    round: Annotated[str, Meta(max_length=64, description="look again: another round is another seed")] = ""
+
+
+class Candidate(Message, kw_only=True, tag="candidate"):
+    """A video that a seed led to; its id is the media id."""
+
+    url: str
+    source: Annotated[str, Meta(description="site that it comes from: youtube, or the host")]
+    seed: Annotated[str, Meta(description="id of the seed")]
+    title: str = ""
+    uploader: str = ""
+    duration_s: float | None = None
+    views: int | None = None
+    published: Annotated[str, Meta(description="ISO 8601")] = ""
+    labels: dict[str, str] = {}
+
+
+class Listing(Message, kw_only=True, tag="listing"):
+    """What one seed offered, once it has been listed; its id is the seed's."""
+
+    offered: Annotated[int, Meta(ge=0, description="candidates listed, known ones included")]
+    complete: Annotated[bool, Meta(description="whether the source was read to its end or to the limit")] = True
+    detail: str = ""
+
+
+class Media(Message, kw_only=True, tag="media"):
+    """A video that was fetched; its id is the media id."""
+
+    url: str
+    source: str
+    sha256: str
+    bytes: Count
+    container: str
+    codec: str
+    width: Annotated[int, Meta(ge=1, description="pixels as shown, rotation applied")]
+    height: Annotated[int, Meta(ge=1, description="pixels as shown, rotation applied")]
+    fps: float | None = None
+    duration_s: float | None = None
+    rotation: Annotated[int, Meta(description="degrees clockwise that the decoder's picture is turned for showing")] = 0
+    object_key: str
+    title: str = ""
+    uploader: str = ""
+    damage: Annotated[str, Meta(description="what is wrong with the file; empty when it is whole")] = ""
+    labels: dict[str, str] = {}
+
+
+class Shard(Message, kw_only=True, tag="shard"):
+    """Up to 256 frames of one size in one tar; `time_ms`, `offset` and `length` are parallel arrays."""
+
+    media_id: str
+    source: str
+    object_key: str
+    index: Annotated[int, Meta(ge=0, description="place among the shards of its video")]
+    width: Annotated[int, Meta(ge=1, le=65535)]
+    height: Annotated[int, Meta(ge=1, le=65535)]
+    time_ms: list[Milliseconds]
+    offset: Annotated[list[Count], Meta(description="byte of each JPEG in the tar")]
+    length: Annotated[list[Count], Meta(description="bytes of each JPEG")]
+    sampler: str
+    damage: Annotated[str, Meta(description="what of the video was lost; empty when nothing was")] = ""
+
+
+class Rejected(Message, kw_only=True, tag="rejected"):
+    """An honest no: not an error, and not tried again. Its id is that of what was refused."""
+
+    reason: str
+    detail: str = ""
+    source: str = ""
+    repeats: Annotated[str, Meta(description="media id that has the same content")] = ""
+
+
+class Attempt(msgspec.Struct, omit_defaults=True):
+    """One failed try."""
+
+    at: Annotated[str, Meta(description="ISO 8601")]
+    error: str
+
+
+class DeadLetter(Message, kw_only=True, tag="dead"):
+    """What could not be done, with all that is needed to do it later."""
+
+    flow: str
+    node_type: str
+    node: str
+    entity: str
+    reason: str
+    detail: str = ""
+    at: str
+    attempts: list[Attempt] = []
+    deliveries: int = 0
+    worker: str = ""
+    traceback: str = ""
+    input_subject: str = ""
+    input_stream: str = ""
+    input_seq: int = 0
+    input: Annotated[str, Meta(description="the message itself, cut at 64 KiB")] = ""
+    input_encoding: Literal["utf-8", "base64"] = "utf-8"
+
+
+class Resolved(Message, kw_only=True, tag="resolved"):
+    """Takes the place of a dead letter that was retried or dropped."""
+
+    how: Literal["retried", "dropped", "succeeded"]
+    at: str
+
+
+class Again(Message, kw_only=True, tag="again"):
+    """A dead letter's input, offered to its node once more."""
+
+    subject: Annotated[str, Meta(description="subject of the input")]
+    input: msgspec.Raw
+
+
+Known = Seed | Candidate | Listing | Media | Shard | Rejected | DeadLetter | Resolved | Again
+KINDS: tuple[type[Message], ...] = (Seed, Candidate, Listing, Media, Shard, Rejected, DeadLetter, Resolved, Again)
+
+decode_any = msgspec.json.Decoder(Known).decode
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: Any) -> bytes:
+    """The message as it goes over the wire."""
+    return _encoder.encode(message)

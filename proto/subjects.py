@@ -1,0 +1,95 @@
+"""Every subject, stream, consumer and bucket name. Nothing else spells one out.
+
+`flow.<flow>.<type>.<node>.<port>.<entity>`: the type is a token of its own because a NATS wildcard is a whole token and
+rights are given by type; a durable is `<type>-<slot>` for the same reason.
+"""
+
+from typing import NamedTuple
+
+SEEDS = "SEEDS"
+DEAD = "DEAD"
+ADVISORIES = "ADVISORIES"
+FLOWS_BUCKET = "flows"
+LEASES_BUCKET = "leases"
+SLOTS = 16
+"""Consumers of one node type in one flow, temporary backfill consumers included."""
+
+REJECTED = "rejected"
+"""The port on which every node says its honest no."""
+AGAIN = "again"
+"""The port on which a dead letter's input is offered to its node once more."""
+
+ADVISORY_SUBJECTS = ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>")
+
+
+class Address(NamedTuple):
+    """The parts of an output's subject."""
+
+    flow: str
+    type: str
+    node: str
+    port: str
+    entity: str
+
+
+def output(flow: str, node_type: str, node: str, port: str, entity: str) -> str:
+    """The subject of one output: stored once, for ever."""
+    return f"flow.{flow}.{node_type}.{node}.{port}.{entity}"
+
+
+def parse(subject: str) -> Address:
+    """The parts of an output's subject. Raises ValueError where it is none."""
+    parts = subject.split(".")
+    if len(parts) != 6 or parts[0] != "flow":
+        raise ValueError(f"not the subject of an output: {subject}")
+    return Address(*parts[1:])
+
+
+def wire(flow: str, node_type: str, node: str, port: str) -> str:
+    """The filter of one wire: everything that one port gives."""
+    return f"flow.{flow}.{node_type}.{node}.{port}.*"
+
+
+def everything(flow: str) -> str:
+    """The subjects of a flow's stream."""
+    return f"flow.{flow}.>"
+
+
+def stream(flow: str) -> str:
+    """The stream that keeps a flow's outputs."""
+    return f"FLOW_{flow}"
+
+
+def flow_of(stream_name: str) -> str:
+    """The flow whose stream this is."""
+    return stream_name.removeprefix("FLOW_")
+
+
+def durable(node_type: str, slot: int) -> str:
+    """The consumer of the node that holds `slot` (1 to 16) of its type."""
+    return f"{node_type}-{slot}"
+
+
+def seeds(flow: str) -> str:
+    """Where people publish seeds for a flow."""
+    return f"seeds.{flow}"
+
+
+def dead(flow: str, node_type: str, node: str, entity: str) -> str:
+    """The subject of one dead letter."""
+    return f"dead.{flow}.{node_type}.{node}.{entity}"
+
+
+def progress(flow: str, node_type: str, node: str) -> str:
+    """Where a worker says on core NATS what it is doing."""
+    return f"progress.{flow}.{node_type}.{node}"
+
+
+def flow_key(flow: str) -> str:
+    """The subject under which KV bucket `flows` keeps a deployed flow."""
+    return f"$KV.{FLOWS_BUCKET}.{flow}"
+
+
+def lease(kind: str, name: str) -> str:
+    """The subject under which KV bucket `leases` keeps a lease."""
+    return f"$KV.{LEASES_BUCKET}.{kind}.{name}"
