@@ -1,0 +1,165 @@
+"""Continuous pull with credit: one standing request per free half of the window, heartbeats, an own watchdog."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+import structlog
+from nats.aio.msg import Msg
+
+from lodestream.bus.connection import Bus
+
+log = structlog.get_logger()
+
+EXPIRES = 30.0
+"""Seconds that one pull request stands."""
+HEARTBEAT = 5.0
+"""Seconds between the server's signs of life on an idle pull."""
+HELD_BACK = 1.0
+"""Seconds without a new pull after the server refused one, or it would be asked again at once, for ever."""
+
+
+class Delivery:
+    """One delivered message: its bytes, where it stands in its stream, and the ways to answer."""
+
+    __slots__ = ("_nc", "attempt", "data", "headers", "reply", "seq", "subject", "touched")
+
+    def __init__(self, msg: Msg, nc: object, now: float):
+        self._nc, self.data, self.subject, self.reply, self.headers = nc, msg.data, msg.subject, msg.reply, msg.headers
+        parts = msg.reply.split(".")
+        at = 4 if len(parts) == 9 else 6
+        self.attempt, self.seq, self.touched = int(parts[at]), int(parts[at + 1]), now
+
+    async def ack(self) -> None:
+        """Done: never deliver it again. A lost ack costs one redelivery, which the identity subjects absorb."""
+        await self._nc.publish(self.reply)  # type: ignore[attr-defined]
+
+    async def nak(self, delay: float) -> None:
+        """Deliver it again after `delay` seconds."""
+        await self._nc.publish(self.reply, b'-NAK {"delay": %d}' % int(delay * 1e9))  # type: ignore[attr-defined]
+
+    async def working(self) -> None:
+        """Hold it for another ack wait."""
+        await self._nc.publish(self.reply, b"+WPI")  # type: ignore[attr-defined]
+
+
+class Puller:
+    """Pulls from one consumer, `window` messages at most in hand; `handle` must not raise and answers each delivery."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        subject: str,
+        handle: Callable[[Delivery], Awaitable[None]],
+        *,
+        window: int = 256,
+        ack_wait: float = 30.0,
+    ):
+        """`subject` is the consumer's `MSG.NEXT`; `ack_wait` in seconds, as its consumer has it."""
+        self._nc, self._next, self._handle = bus.nc, subject, handle
+        self.window, self._ack_wait = window, ack_wait
+        self._asked: dict[str, int] = {}
+        self._live: dict[int, Delivery] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._tickets, self._stopping, self._hold, self._seen = 0, False, 0.0, 0.0
+        self._loop = asyncio.get_running_loop()
+        self._prefix = bus.nc.new_inbox() + "."
+        self._bus = bus
+
+    async def start(self) -> "Puller":
+        """Subscribe and ask for the first messages."""
+        self._bus.on_lost.append(self._asked.clear)
+        self._seen = self._loop.time()
+        self._sub = await self._nc.subscribe(
+            self._prefix + "*", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        self._ticker = asyncio.create_task(self._tick())
+        await self._pull()
+        return self
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Take nothing new, finish what is in hand within `grace` seconds, hand the rest back."""
+        self._stopping = True
+        self._bus.on_lost.remove(self._asked.clear)
+        if not self._nc.is_closed:
+            await self._sub.unsubscribe()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        for delivery in list(self._live.values()):
+            await delivery.nak(0)
+        self._ticker.cancel()
+
+    @property
+    def in_hand(self) -> int:
+        """Messages being worked on."""
+        return len(self._live)
+
+    async def _pull(self) -> None:
+        if self._stopping or not self._nc.is_connected or self._loop.time() < self._hold:
+            return
+        room = self.window - len(self._live) - sum(self._asked.values())
+        if room * 2 < self.window:
+            return
+        self._tickets += 1
+        ticket = str(self._tickets)
+        self._asked[ticket] = room
+        ask = {"batch": room, "expires": int(EXPIRES * 1e9), "idle_heartbeat": int(HEARTBEAT * 1e9)}
+        await self._nc.publish(self._next, json.dumps(ask).encode(), reply=self._prefix + ticket)
+
+    async def _arrived(self, msg: Msg) -> None:
+        self._seen = self._loop.time()
+        if not msg.reply or not msg.reply.startswith("$JS.ACK."):
+            await self._status(msg)
+            return
+        self._use_credit()
+        delivery = Delivery(msg, self._nc, self._seen)
+        if (known := self._live.get(delivery.seq)) is not None:
+            known.reply = delivery.reply  # redelivered while it is worked on: answer to the newer delivery
+            return
+        self._live[delivery.seq] = delivery
+        task = asyncio.create_task(self._one(delivery))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _use_credit(self) -> None:
+        for ticket in self._asked:
+            self._asked[ticket] -= 1
+            if self._asked[ticket] <= 0:
+                del self._asked[ticket]
+            return
+
+    async def _status(self, msg: Msg) -> None:
+        status = (msg.headers or {}).get("Status", "")
+        if status == "100":
+            return
+        self._asked.pop(msg.subject[len(self._prefix) :], None)
+        if status not in ("404", "408"):
+            self._hold = self._loop.time() + HELD_BACK
+        await self._pull()
+
+    async def _one(self, delivery: Delivery) -> None:
+        try:
+            await self._handle(delivery)
+        finally:
+            self._live.pop(delivery.seq, None)
+        await self._pull()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(min(HEARTBEAT / 2, self._ack_wait / 6))
+            now = self._loop.time()
+            if not self._nc.is_connected:
+                continue
+            if self._asked and now - self._seen > 2.5 * HEARTBEAT:
+                log.debug("pull went quiet; asking again", consumer=self._next)
+                self._asked.clear()
+                self._seen = now
+            for delivery in list(self._live.values()):
+                if now - delivery.touched > self._ack_wait / 3:
+                    delivery.touched = now
+                    await delivery.working()
+            await self._pull()
