@@ -1,0 +1,1 @@
+"""Flow files: read, lint, diff and deploy them."""
