@@ -4,6 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+from lodestream.errors import LodeError
+
+RESERVED = ".tmp"
+"""First part that no key has: a directory keeps its unfinished files there."""
 
 
 class Stat(NamedTuple):
@@ -15,7 +21,10 @@ class Stat(NamedTuple):
 
 
 class Objects(Protocol):
-    """An object store. Keys come from `proto.keys`. A store that is away raises `errors.Outage`."""
+    """An object store. Keys come from `proto.keys`.
+
+    Every call raises `errors.Outage` while the store is away, full or not writable, and ValueError for a bad key.
+    """
 
     async def put(self, key: str, data: bytes) -> None:
         """Store `data` whole, replacing what is there."""
@@ -42,9 +51,43 @@ class Objects(Protocol):
         """A file with the object's bytes, for programs that read files; not to be written to. Raises KeyError."""
 
 
-def open_objects(url: str) -> Objects:
+def check_key(key: str) -> str:
+    """The key itself. Raises ValueError unless it is safe as a path and as an S3 key, at most 1,024 bytes in all."""
+    parts = key.split("/")
+    if any(part in ("", ".", "..") or len(part.encode()) > 255 for part in parts):
+        raise ValueError(f"not an object key: {key[:200]!r} (an empty, dotted or overlong part)")
+    if parts[0] == RESERVED or not key.isprintable() or "\\" in key or len(key.encode()) > 1024:
+        raise ValueError(f"not an object key: {key[:200]!r} (overlong, reserved, or with letters that no key has)")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """The prefix itself. Raises ValueError unless some key could begin with it."""
+    if prefix:
+        check_key(prefix + "x" if prefix.endswith(("/", ".")) else prefix)
+    return prefix
+
+
+def check_file(path: Path) -> None:
+    """Raises ValueError unless `path` is a regular file, no link: only such a file is taken into a store."""
+    if path.is_symlink() or not path.is_file():
+        raise ValueError(f"not a regular file: {path}")
+
+
+def open_objects(url: str, work: Path | None = None) -> Objects:
     """The store behind `file:///folder` or `s3://user:password@host:port/bucket` (`s3+https://` with TLS).
 
+    `work` is a folder for downloads that programs read as files; the system's own where it is not given.
     Raises LodeError where the URL is neither.
     """
-    raise NotImplementedError
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
+        from lodestream.objects.directory import Directory
+
+        return Directory(Path(unquote(parts.path)))
+    if parts.scheme in ("s3", "s3+https") and parts.hostname and parts.path.strip("/"):
+        from lodestream.objects.s3 import S3
+
+        return S3(parts, work)
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    raise LodeError(f"no object store at {shown!r}: give file:///folder or s3://user:password@host:port/bucket")
