@@ -11,7 +11,6 @@ import pytest
 from lodestream.errors import LodeError, Outage
 from lodestream.objects.directory import Directory
 
-
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
