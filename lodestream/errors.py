@@ -15,7 +15,7 @@ class Reject(Exception):
 
 
 class Retry(Exception):
-    """Not now: comes back after `after` seconds, or after 1, 2, 4 s with jitter; a dead letter when attempts run out."""
+    """Not now: another attempt after `after` seconds, or after 1, 2, 4 s with jitter; a dead letter after the last."""
 
     def __init__(self, reason: str, detail: str = "", *, after: float | None = None):
         super().__init__(f"{reason}: {detail}" if detail else reason)

@@ -23,6 +23,16 @@ class Parts:
 
 
 @dataclass
+class Refusal:
+    """A part of an input that is refused by itself, while the rest goes through."""
+
+    entity: str
+    reason: str
+    detail: str
+    part: bytes
+
+
+@dataclass
 class Job:
     """One message on its way through one node."""
 
@@ -32,22 +42,32 @@ class Job:
     settings: Any
     recipe: str
     """The recipe of what this job makes."""
+    entity: str
+    """What the input is about."""
     cause: str
     """Subject of the input."""
     attempt: int
     """1 for the first try."""
+    objects: Objects
     parts: Parts
-    state: Any
+    state: Any = None
     """What the node's `open` gave."""
-    log: FilteringBoundLogger
     raw: bytes = b""
     """The input as it came; for a node that takes what people publish."""
-    report: Callable[[dict[str, Any]], None] = lambda fields: None
-    """Says how far it is (`{"bytes": ..., "total": ...}`); sent on as live progress, at most a few times a second."""
-    dead: list[tuple[str, str, str, bytes]] = field(default_factory=list)
-    """Parts of the input that are refused by themselves: entity, reason, detail, the part."""
+    progress: dict[str, Any] = field(default_factory=dict)
+    """How far it is (`bytes`, `total` ...): shown live."""
+    refused: list[Refusal] = field(default_factory=list)
+
+    def report(self, fields: dict[str, Any]) -> None:
+        """Say how far it is; sent on as live progress a few times a second at most."""
+        self.progress.update(fields)
+
+    def refuse(self, entity: str, reason: str, detail: str, part: bytes) -> None:
+        """Refuse a part of the input: it becomes a dead letter of its own."""
+        self.refused.append(Refusal(entity, reason, detail, part))
 
     @property
-    def objects(self) -> Objects:
-        """The object store."""
-        return self.parts.objects
+    def log(self) -> FilteringBoundLogger:
+        """Bound to flow, node, entity and attempt."""
+        bound: Callable[..., FilteringBoundLogger] = self.parts.log.bind
+        return bound(flow=self.flow, node=self.node, entity=self.entity, attempt=self.attempt)

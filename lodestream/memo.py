@@ -73,7 +73,12 @@ class Memo:
         return manifest
 
     async def keep(
-        self, input_id: str, seconds: float, outputs: list[tuple[str, Message]], blobs: dict[str, int], no: Reject | None
+        self,
+        input_id: str,
+        seconds: float,
+        outputs: list[tuple[str, Message]],
+        blobs: dict[str, int],
+        no: Reject | None,
     ) -> None:
         """Write the manifest; the blobs that it names are already stored."""
         manifest = Manifest(

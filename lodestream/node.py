@@ -72,7 +72,9 @@ class Node:
     def recipe(self, settings: Any, input_recipe: str) -> str:
         """The recipe of what this node makes, with these settings, of an input with that recipe."""
         shaping = {name: getattr(settings, name) for name in shaping_fields(self.settings)}
-        return ids.recipe(self.type, self.version, msgspec.json.encode(shaping, enc_hook=enc_hook, order="sorted"), input_recipe)
+        return ids.recipe(
+            self.type, self.version, msgspec.json.encode(shaping, enc_hook=enc_hook, order="sorted"), input_recipe
+        )
 
     def ports(self) -> dict[str, type[Message]]:
         """Every port and the message it gives."""

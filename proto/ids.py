@@ -46,7 +46,7 @@ def shard_id(media: str, index: int) -> str:
 
 
 def recipe(node_type: str, version: int, settings: bytes, input_recipe: str) -> str:
-    """Eight hex letters that stand for all that shapes an output: type, version, settings, and the input's own recipe."""
+    """Eight hex letters for all that shapes an output: type, version, settings, and the input's own recipe."""
     return digest(b"\0".join((node_type.encode(), str(version).encode(), settings, input_recipe.encode())), 4)
 
 

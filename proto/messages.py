@@ -1,4 +1,4 @@
-"""The messages. JSON on the wire; each carries its type as a tag, its version, its id, its recipe, its digest and its cause.
+"""The messages. JSON on the wire; each carries its type as a tag, its version, id, recipe, digest and cause.
 
 Lineage is a walk: `cause` is the subject of the message that this one was made from.
 """

@@ -14,6 +14,9 @@ LEASES_BUCKET = "leases"
 SLOTS = 16
 """Consumers of one node type in one flow, temporary backfill consumers included."""
 
+UNCLAIMED = "_unclaimed"
+"""The consumer that sees every seed, for those whose flow is not deployed."""
+
 REJECTED = "rejected"
 """The port on which every node says its honest no."""
 AGAIN = "again"
@@ -70,9 +73,19 @@ def durable(node_type: str, slot: int) -> str:
     return f"{node_type}-{slot}"
 
 
+def next_message(stream_name: str, consumer: str) -> str:
+    """Where a pull from a consumer is asked for."""
+    return f"$JS.API.CONSUMER.MSG.NEXT.{stream_name}.{consumer}"
+
+
 def seeds(flow: str) -> str:
     """Where people publish seeds for a flow."""
     return f"seeds.{flow}"
+
+
+def is_seed(subject: str) -> bool:
+    """Whether this is where people publish seeds."""
+    return subject.startswith("seeds.")
 
 
 def dead(flow: str, node_type: str, node: str, entity: str) -> str:

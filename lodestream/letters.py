@@ -1,0 +1,94 @@
+"""Dead letters of one node: what could not be done, written down with all that is needed to do it later."""
+
+import base64
+import os
+import socket
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lodestream.bus import Delivery, Publisher
+from lodestream.job import Refusal
+from proto import ids, subjects
+from proto.messages import Attempt, DeadLetter, encode
+
+if TYPE_CHECKING:
+    from lodestream.runner import Input
+
+INPUT_KEPT = 64 << 10
+"""Bytes of the input that a dead letter carries; the whole of it stays in its stream."""
+WORKER = f"{socket.gethostname()}:{os.getpid()}"
+
+
+def now() -> str:
+    """The time as messages say it: ISO 8601, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def raw_id(data: bytes) -> str:
+    """The id of what somebody published, before it is known to be a seed."""
+    return "seed-" + ids.digest(data, 8)
+
+
+def readable(data: bytes) -> dict[str, Any]:
+    """`input` and `input_encoding` of a dead letter: text where it is text, else base64; cut at 64 KiB."""
+    try:
+        return {"input": data.decode()[:INPUT_KEPT], "input_encoding": "utf-8"}
+    except UnicodeDecodeError:
+        return {"input": base64.b64encode(data[:INPUT_KEPT]).decode(), "input_encoding": "base64"}
+
+
+class Letters:
+    """Writes the dead letters of one node and remembers the attempts that led to them."""
+
+    def __init__(self, flow: str, node: str, node_type: str, publisher: Publisher):
+        self._flow, self._node, self._type, self._publisher = flow, node, node_type, publisher
+        self._attempts: dict[int, list[Attempt]] = {}
+
+    def note(self, delivery: Delivery, error: Exception) -> None:
+        """Remember one failed attempt."""
+        self._attempts.setdefault(delivery.seq, []).append(Attempt(now(), f"{type(error).__name__}: {error}"))
+
+    def forget(self, delivery: Delivery) -> None:
+        """Its attempts no longer matter: it was done."""
+        self._attempts.pop(delivery.seq, None)
+
+    async def bury(
+        self, delivery: Delivery, item: "Input | None", reason: str, detail: str, error: Exception | None = None
+    ) -> None:
+        """Make the input a dead letter, then ack it."""
+        subject, data = (item.cause, item.raw) if item else (delivery.subject, delivery.data)
+        entity = raw_id(data) if subjects.is_seed(subject) else subject.rsplit(".", 1)[-1]
+        trail = "".join(traceback.format_exception(error)) if error else ""
+        await self._write(delivery, subject, entity, reason, detail, data, trail)
+        await delivery.ack()
+        self.forget(delivery)
+
+    async def refuse(self, delivery: Delivery, refusal: Refusal) -> None:
+        """Make one part of the input a dead letter."""
+        entity = ids.token(refusal.entity)
+        await self._write(delivery, delivery.subject, entity, refusal.reason, refusal.detail, refusal.part, "")
+
+    async def _write(
+        self, delivery: Delivery, subject: str, entity: str, reason: str, detail: str, data: bytes, trail: str
+    ) -> None:
+        letter = DeadLetter(
+            id=entity,
+            flow=self._flow,
+            node_type=self._type,
+            node=self._node,
+            entity=entity,
+            reason=reason,
+            detail=detail,
+            at=now(),
+            attempts=self._attempts.get(delivery.seq, []),
+            deliveries=delivery.attempt,
+            worker=WORKER,
+            traceback=trail,
+            cause=subject,
+            input_subject=subject,
+            input_stream=subjects.SEEDS if subjects.is_seed(subject) else subjects.stream(self._flow),
+            input_seq=delivery.seq,
+            **readable(data),
+        )
+        await self._publisher.publish(subjects.dead(self._flow, self._type, self._node, entity), encode(letter))

@@ -1,0 +1,228 @@
+"""One node of one flow in this worker: what becomes of each message it is handed.
+
+Blobs first, manifest second, messages third, ack last: a crash anywhere costs at most one redo.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from lodestream import trace
+from lodestream.bus import Delivery, Publisher
+from lodestream.errors import Malformed, Outage, Reject, Retry
+from lodestream.job import Job, Parts
+from lodestream.letters import Letters, raw_id
+from lodestream.memo import Manifest, Memo, Noted
+from lodestream.node import Node, Output
+from lodestream.tally import Tally
+from proto import ids, subjects
+from proto.messages import Again, Message, Rejected, encode
+
+log = structlog.get_logger()
+
+ATTEMPTS = 4
+"""A first try and three more, after 1, 2 and 4 seconds."""
+LONGEST_WAIT = 3600.0
+"""Seconds before the next attempt at most, whatever a server asks for."""
+OUTAGE_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds between looks at a part that is away."""
+
+
+class Input:
+    """One delivery, decoded."""
+
+    __slots__ = ("cause", "ident", "message", "raw", "recipe")
+
+    def __init__(self, message: Message | None, cause: str, raw: bytes):
+        self.message, self.cause, self.raw = message, cause, raw
+        self.ident = message.id if message else raw_id(raw)
+        self.recipe = message.recipe if message else ""
+
+
+class Runner:
+    """Handles the messages of one node; `handle` never raises."""
+
+    def __init__(
+        self,
+        flow: str,
+        name: str,
+        node: Node,
+        settings: Any,
+        parts: Parts,
+        state: Any,
+        publisher: Publisher,
+        accepts: Callable[[str, str], bool],
+    ) -> None:
+        """`accepts(subject, recipe)`: whether an input is of the flow as deployed; any other is acked without work."""
+        self.flow, self.name, self.node, self.settings = flow, name, node, settings
+        self.parts, self.state, self.publisher, self._accepts = parts, state, publisher, accepts
+        self.tally = Tally()
+        self.letters = Letters(flow, name, node.type, publisher)
+        self._decode = msgspec.json.Decoder(_union(node.takes)).decode if node.takes else None
+        self._again = msgspec.json.Decoder(Again).decode
+        self._recipes: dict[str, str] = {}
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Take one message to its end: outputs, a no, another try, or a dead letter."""
+        started = time.perf_counter()
+        item: Input | None = None
+        try:
+            item = self._read(delivery)
+            if item.message and not self._accepts(item.cause, item.recipe):
+                await delivery.ack()
+            else:
+                await self._hold_through_outages(item, delivery)
+        except Malformed as error:
+            await self.letters.bury(delivery, item, error.reason, error.detail)
+            self.tally.dead += 1
+        except Retry as error:
+            await self._later(delivery, item, error, error.after)
+        except Exception as error:
+            log.exception("failed", flow=self.flow, node=self.name, subject=delivery.subject, attempt=delivery.attempt)
+            await self._later(delivery, item, error, None)
+        self.tally.seconds += time.perf_counter() - started
+
+    def _read(self, delivery: Delivery) -> Input:
+        """Raises Malformed where the message is not what this node takes."""
+        if self._decode is None:
+            return Input(None, delivery.subject, delivery.data)
+        try:
+            if f".{subjects.AGAIN}." in delivery.subject:
+                again = self._again(delivery.data)
+                return Input(self._decode(again.input), again.subject, bytes(again.input))
+            return Input(self._decode(delivery.data), delivery.subject, delivery.data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Malformed("malformed message", str(error)) from None
+
+    async def _hold_through_outages(self, item: Input, delivery: Delivery) -> None:
+        """What everybody needs and is away is no message's fault: hold it until the part is back."""
+        turn = 0
+        while True:
+            try:
+                return await self._make(item, delivery)
+            except Outage as why:
+                if self.tally.waits_for != str(why):
+                    self.tally.waits_for = str(why)
+                    log.warning("waiting", why=str(why), flow=self.flow, node=self.name)
+                await asyncio.sleep(OUTAGE_PAUSES[min(turn, len(OUTAGE_PAUSES) - 1)])
+                turn += 1
+
+    async def _make(self, item: Input, delivery: Delivery) -> None:
+        recipe = self._recipe(item.recipe)
+        headers = trace.onward(delivery.headers, first=item.message is None)
+        memo = Memo(self.parts.objects, self.node.type, recipe) if self.node.memo else None
+        if memo and (manifest := await memo.find(item.ident)):
+            self.tally.remembered += 1
+            await self._publish(self._outputs_of(manifest, item), item.cause, recipe, headers)
+        else:
+            await self._work(item, delivery, recipe, memo, headers)
+        await delivery.ack()
+        self.letters.forget(delivery)
+        self.tally.taken += 1
+        self.tally.waits_for = ""
+
+    async def _work(
+        self, item: Input, delivery: Delivery, recipe: str, memo: Memo | None, headers: dict[str, str] | None
+    ) -> None:
+        objects = Noted(self.parts.objects)
+        job = Job(
+            self.flow,
+            self.name,
+            self.node.type,
+            self.settings,
+            recipe,
+            item.ident,
+            item.cause,
+            delivery.attempt,
+            objects,
+            self.parts,
+            self.state,
+            item.raw,
+        )
+        outputs: list[Output] = []
+        no: Reject | None = None
+        started = time.perf_counter()
+        self.tally.live[item.ident] = job.progress
+        try:
+            async for output in self.node.handler(item.message, job):
+                outputs.append(output)
+                if self.node.streams:
+                    await self._publish((output,), item.cause, recipe, headers)
+        except Reject as why:
+            no = why
+        finally:
+            self.tally.live.pop(item.ident, None)
+        if memo and (no is None or no.lasting):
+            await memo.keep(item.ident, time.perf_counter() - started, outputs, objects.written, no)
+        if no:
+            outputs = [*([] if self.node.streams else outputs), self._no(no, item)]
+        if no or not self.node.streams:
+            await self._publish(outputs, item.cause, recipe, headers)
+        for refusal in job.refused:
+            await self.letters.refuse(delivery, refusal)
+            self.tally.dead += 1
+
+    def _outputs_of(self, manifest: Manifest, item: Input) -> list[Output]:
+        """What a manifest announces, as if it had just been made."""
+        ports = self.node.ports()
+        outputs = [(made.port, msgspec.json.decode(made.message, type=ports[made.port])) for made in manifest.outputs]
+        if manifest.rejected:
+            outputs.append(self._no(Reject(manifest.rejected.reason, manifest.rejected.detail), item))
+        return outputs
+
+    def _no(self, no: Reject, item: Input) -> Output:
+        source = getattr(item.message, "source", "")
+        said = Rejected(id=item.ident, reason=no.reason, detail=no.detail, source=source, repeats=no.repeats)
+        return subjects.REJECTED, said
+
+    async def _publish(
+        self, outputs: Sequence[Output], cause: str, recipe: str, headers: dict[str, str] | None
+    ) -> None:
+        """Publish outputs once, under their identities; a refusal of a known one is success."""
+        batch = [(*self._sealed(port, message, cause, recipe), headers) for port, message in outputs]
+        stored = await self.publisher.publish_all(batch)
+        for (port, _), new in zip(outputs, stored, strict=True):
+            self.tally.out += new
+            self.tally.known += not new
+            self.tally.rejected += new and port == subjects.REJECTED
+
+    def _sealed(self, port: str, message: Message, cause: str, recipe: str) -> tuple[str, bytes]:
+        """Subject and payload of an output; its digest covers everything but where it came from."""
+        message.recipe = "" if port in self.node.stable else recipe
+        message.cause = message.digest = ""
+        message.digest = ids.digest(encode(message))
+        message.cause = cause
+        entity = ids.entity(message.id, message.recipe)
+        return subjects.output(self.flow, self.node.type, self.name, port, entity), encode(message)
+
+    async def _later(self, delivery: Delivery, item: Input | None, error: Exception, after: float | None) -> None:
+        """Another attempt, or a dead letter when they are used up."""
+        self.tally.last_error = f"{type(error).__name__}: {error}"
+        self.letters.note(delivery, error)
+        if delivery.attempt >= ATTEMPTS:
+            reason = error.reason if isinstance(error, Retry) else type(error).__name__
+            detail = error.detail if isinstance(error, Retry) else str(error)
+            await self.letters.bury(delivery, item, reason, detail, None if isinstance(error, Retry) else error)
+            self.tally.dead += 1
+            return
+        self.tally.retried += 1
+        backoff = 2 ** (delivery.attempt - 1) * random.uniform(0.8, 1.2)
+        await delivery.nak(min(backoff if after is None else after, LONGEST_WAIT))
+
+    def _recipe(self, input_recipe: str) -> str:
+        if input_recipe not in self._recipes:
+            self._recipes[input_recipe] = self.node.recipe(self.settings, input_recipe)
+        return self._recipes[input_recipe]
+
+
+def _union(kinds: tuple[type[Message], ...]) -> Any:
+    """The union of some message types, for a decoder."""
+    union: Any = kinds[0]
+    for kind in kinds[1:]:
+        union |= kind
+    return union
