@@ -1,0 +1,158 @@
+"""Dead letters: what could not be done. Listed, shown, offered to their node once more, or dropped."""
+
+import base64
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import msgspec
+from nats.js import JetStreamContext
+from nats.js.api import DeliverPolicy
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+
+from lodestream.errors import LodeError
+from lodestream.letters import INPUT_KEPT, now
+from proto import subjects
+from proto.messages import Again, DeadLetter, Resolved, encode
+
+NOT_THE_LAST = 10071
+"""JetStream's refusal of a publish that expected another last message on the subject."""
+
+OFFERED_BEFORE = "maximum messages per subject exceeded"
+"""How JetStream describes its refusal of an identity that it has."""
+
+_decode = msgspec.json.Decoder(DeadLetter | Resolved).decode
+
+
+class Dead(NamedTuple):
+    """A dead letter where it lies: its subject, its sequence in stream DEAD, and what it says."""
+
+    subject: str
+    seq: int
+    letter: DeadLetter
+
+    def answers_to(self, what: str) -> bool:
+        """Whether `what` names it: by entity, id, node, reason or subject."""
+        letter = self.letter
+        return what in (letter.entity, letter.id, letter.node, self.subject) or what.lower() == letter.reason.lower()
+
+
+async def unresolved(js: JetStreamContext, flow: str = "*") -> list[Dead]:
+    """Every dead letter of `flow` (`*`: of all) that nobody has retried or dropped, oldest first."""
+    try:
+        waiting = await js.subscribe(
+            subjects.dead(flow, "*", "*", "*"),
+            stream=subjects.DEAD,
+            ordered_consumer=True,
+            deliver_policy=DeliverPolicy.ALL,
+        )
+    except NotFoundError:
+        return []
+    found = []
+    state = await waiting.consumer_info()
+    left = (state.num_pending or 0) + (
+        state.delivered.consumer_seq if state.delivered else 0
+    )  # some may be here already
+    while left:
+        msg = await waiting.next_msg(timeout=10)
+        left = msg.metadata.num_pending
+        if isinstance(letter := _read(msg.data), DeadLetter):
+            found.append(Dead(msg.subject, msg.metadata.sequence.stream, letter))
+    await waiting.unsubscribe()
+    return found
+
+
+def _read(data: bytes) -> DeadLetter | Resolved | None:
+    try:
+        return _decode(data)
+    except msgspec.MsgspecError:
+        return None
+
+
+def select(letters: Iterable[Dead], names: Iterable[str]) -> list[Dead]:
+    """Those that `names` stand for: an id, an entity, a node, a reason. Raises LodeError where one fits none."""
+    listed, wanted = list(letters), list(names)
+    for what in wanted:
+        if not any(dead.answers_to(what) for dead in listed):
+            raise LodeError(f"no dead letter has the id, node or reason {what!r}; see: lode dead ls")
+    return [dead for dead in listed if any(dead.answers_to(what) for what in wanted)]
+
+
+async def input_of(js: JetStreamContext, dead: Dead) -> bytes:
+    """The bytes of the message that failed; read again from its stream where the dead letter holds a part only.
+
+    Raises LodeError where the stream has it no more.
+    """
+    letter = dead.letter
+    data = base64.b64decode(letter.input) if letter.input_encoding == "base64" else letter.input.encode()
+    if len(data) < INPUT_KEPT and letter.input:
+        return data
+    try:
+        return (await js.get_msg(letter.input_stream, seq=letter.input_seq)).data or b""
+    except (APIError, ValueError):
+        where = f"message {letter.input_seq} of stream {letter.input_stream or '(unknown)'}"
+        raise LodeError(
+            f"{letter.entity}: its input is gone ({where}); drop it: lode dead drop {letter.entity}"
+        ) from None
+
+
+async def retry(js: JetStreamContext, dead: Dead) -> bool:
+    """Offer its input to its node once more, then mark it retried; False where it has been resolved meanwhile.
+
+    Raises LodeError where its input is gone or unreadable.
+    """
+    letter, data = dead.letter, await input_of(js, dead)
+    if letter.input_stream == subjects.SEEDS:
+        await js.publish(subjects.seeds(letter.flow), data)
+    else:
+        await _offer(js, dead, _again(dead, data))
+    return await _resolve(js, dead, "retried")
+
+
+async def drop(js: JetStreamContext, dead: Dead) -> bool:
+    """Mark it dropped: it is listed no more; False where it has been resolved meanwhile."""
+    return await _resolve(js, dead, "dropped")
+
+
+def _again(dead: Dead, data: bytes) -> Again:
+    """The offer of an input; one that was an offer itself is offered as what it held."""
+    letter = dead.letter
+    try:
+        if f".{subjects.AGAIN}." in letter.input_subject:
+            held = msgspec.json.decode(data, type=Again)
+            return Again(id=letter.id, subject=held.subject, input=held.input, cause=dead.subject)
+        msgspec.json.decode(data)
+    except msgspec.MsgspecError as error:
+        why = f"{letter.entity}: its input is no message ({error}); drop it: lode dead drop {letter.entity}"
+        raise LodeError(why) from None
+    return Again(id=letter.id, subject=letter.input_subject, input=msgspec.Raw(data), cause=dead.subject)
+
+
+async def _offer(js: JetStreamContext, dead: Dead, again: Again) -> None:
+    """Publish it on the node's own `again` port; the dead letter's sequence makes each retry one of its own."""
+    letter, entity = dead.letter, f"{again.subject.rpartition('.')[2]}_{dead.seq}"
+    port = subjects.output(letter.flow, letter.node_type, letter.node, subjects.AGAIN, entity)
+    try:
+        await js.publish(port, encode(again))
+    except NoStreamResponseError:
+        why = f"flow {letter.flow} is not deployed: nobody would take {letter.entity}; see: lode flow ls"
+        raise LodeError(why) from None
+    except APIError as error:
+        if error.description != OFFERED_BEFORE:
+            raise
+
+
+async def _resolve(js: JetStreamContext, dead: Dead, how: Literal["retried", "dropped"]) -> bool:
+    """Replace the dead letter, but never a newer one on the same subject: its node may have failed again already."""
+    mark = Resolved(id=dead.letter.id, how=how, at=now(), cause=dead.subject)
+    try:
+        await js.publish(
+            dead.subject,
+            encode(mark),
+            headers={"Nats-Expected-Last-Subject-Sequence": str(dead.seq)},
+            stream=subjects.DEAD,
+        )
+    except APIError as error:
+        if error.err_code != NOT_THE_LAST:
+            raise
+        return False
+    return True
