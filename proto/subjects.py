@@ -24,6 +24,9 @@ AGAIN = "again"
 
 ADVISORY_SUBJECTS = ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>")
 
+EVERY_OUTPUT = "flow.>"
+EVERY_PROGRESS = "progress.>"
+
 
 class Address(NamedTuple):
     """The parts of an output's subject."""

@@ -1,0 +1,90 @@
+"""The streams that every instance has, made and kept as they must be."""
+
+import json
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+
+from lodestream.errors import LodeError
+from proto import subjects
+
+SECOND = 1_000_000_000
+"""Nanoseconds, which JetStream counts in."""
+LEASE_TTL = 15 * SECOND
+PATIENCE = 5.0
+"""Seconds to wait for one answer."""
+API = "$JS.API"
+
+BASE: dict[str, Any] = {"storage": "file", "retention": "limits", "num_replicas": 1}
+
+
+def _bucket(name: str, **more: Any) -> dict[str, Any]:
+    """A key-value bucket, as any NATS client knows one."""
+    limits = {"max_msgs_per_subject": 1, "discard": "new", "allow_rollup_hdrs": True, "allow_direct": True}
+    return {"name": f"KV_{name}", "subjects": [f"$KV.{name}.>"], **limits, **more}
+
+
+STREAMS: tuple[dict[str, Any], ...] = (
+    {"name": subjects.SEEDS, "subjects": [subjects.seeds(">")], "allow_direct": True},
+    {
+        "name": subjects.DEAD,
+        "subjects": [subjects.dead("*", "*", "*", "*")],
+        "max_msgs_per_subject": 1,
+        "discard": "old",
+        "allow_direct": True,
+    },
+    {"name": subjects.ADVISORIES, "subjects": list(subjects.ADVISORY_SUBJECTS), "max_msgs": 100_000, "discard": "old"},
+    _bucket(subjects.FLOWS_BUCKET),
+    _bucket(subjects.LEASES_BUCKET, max_age=LEASE_TTL, duplicate_window=LEASE_TTL),
+)
+UNCLAIMED = {
+    "durable_name": subjects.UNCLAIMED,
+    "name": subjects.UNCLAIMED,
+    "filter_subject": subjects.seeds(">"),
+    "ack_policy": "explicit",
+    "deliver_policy": "all",
+    "ack_wait": 30 * SECOND,
+    "max_deliver": -1,
+}
+
+
+async def ensure_streams(nc: Client) -> None:
+    """Make what is missing and put right what somebody changed. Raises LodeError where that is refused."""
+    for config in STREAMS:
+        await ensure_stream(nc, BASE | config)
+    consumer = {"stream_name": subjects.SEEDS, "config": UNCLAIMED, "action": ""}
+    await _ask(nc, f"CONSUMER.CREATE.{subjects.SEEDS}.{subjects.UNCLAIMED}.{subjects.seeds('>')}", consumer)
+
+
+async def ensure_stream(nc: Client, wanted: dict[str, Any]) -> None:
+    """Make a stream, or change what of `wanted` (JetStream's own names) differs; its other settings are left alone.
+
+    Raises LodeError where the server refuses or keeps something else.
+    """
+    name = wanted["name"]
+    found = await _ask(nc, f"STREAM.INFO.{name}", {}, may_lack=True)
+    if found is None:
+        found = await _ask(nc, f"STREAM.CREATE.{name}", wanted)
+    elif _differences(found["config"], wanted):
+        found = await _ask(nc, f"STREAM.UPDATE.{name}", found["config"] | wanted)
+    if wrong := _differences((found or {})["config"], wanted):
+        raise LodeError(f"stream {name} is not as it must be: {', '.join(wrong)}")
+
+
+def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """The fields that differ; the server leaves out what is false or empty."""
+    return [field for field, value in wanted.items() if found.get(field, type(value)()) != value]
+
+
+async def _ask(nc: Client, what: str, body: dict[str, Any], *, may_lack: bool = False) -> dict[str, Any] | None:
+    """One JetStream request; None for an absent stream where it `may_lack`. Raises LodeError for any other error."""
+    try:
+        answer = json.loads((await nc.request(f"{API}.{what}", json.dumps(body).encode(), timeout=PATIENCE)).data)
+    except nats.errors.Error as error:
+        raise LodeError(f"JetStream does not answer to {what}: {error}") from None
+    if problem := answer.get("error"):
+        if may_lack and problem.get("code") == 404:
+            return None
+        raise LodeError(f"JetStream refuses {what}: {problem.get('description')}")
+    return dict(answer)
