@@ -32,7 +32,7 @@ class Refusal:
     part: bytes
 
 
-@dataclass
+@dataclass(slots=True)
 class Job:
     """One message on its way through one node."""
 

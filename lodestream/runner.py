@@ -21,7 +21,7 @@ from lodestream.memo import Manifest, Memo, Noted
 from lodestream.node import Node, Output
 from lodestream.tally import Tally
 from proto import ids, subjects
-from proto.messages import Again, Message, Rejected, encode
+from proto.messages import Again, Message, Rejected, seal
 
 log = structlog.get_logger()
 
@@ -29,6 +29,8 @@ ATTEMPTS = 4
 """A first try and three more, after 1, 2 and 4 seconds."""
 LONGEST_WAIT = 3600.0
 """Seconds before the next attempt at most, whatever a server asks for."""
+WINDOW = 256
+"""Outputs of one input that are published at once."""
 OUTAGE_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between looks at a part that is away."""
 
@@ -73,10 +75,10 @@ class Runner:
         item: Input | None = None
         try:
             item = self._read(delivery)
-            if item.message and not self._accepts(item.cause, item.recipe):
-                await delivery.ack()
+            if item.message is None or self._accepts(item.cause, item.recipe):
+                await self._make(item, delivery)
             else:
-                await self._hold_through_outages(item, delivery)
+                await delivery.ack()
         except Malformed as error:
             await self.letters.bury(delivery, item, error.reason, error.detail)
             self.tally.dead += 1
@@ -99,28 +101,23 @@ class Runner:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Malformed("malformed message", str(error)) from None
 
-    async def _hold_through_outages(self, item: Input, delivery: Delivery) -> None:
-        """What everybody needs and is away is no message's fault: hold it until the part is back."""
-        turn = 0
-        while True:
-            try:
-                return await self._make(item, delivery)
-            except Outage as why:
-                if self.tally.waits_for != str(why):
-                    self.tally.waits_for = str(why)
-                    log.warning("waiting", why=str(why), flow=self.flow, node=self.name)
-                await asyncio.sleep(OUTAGE_PAUSES[min(turn, len(OUTAGE_PAUSES) - 1)])
-                turn += 1
-
     async def _make(self, item: Input, delivery: Delivery) -> None:
+        """Answer from the memo or work, then ack; an outage is no message's fault, so it is held until that is over."""
         recipe = self._recipe(item.recipe)
         headers = trace.onward(delivery.headers, first=item.message is None)
         memo = Memo(self.parts.objects, self.node.type, recipe) if self.node.memo else None
-        if memo and (manifest := await memo.find(item.ident)):
-            self.tally.remembered += 1
-            await self._publish(self._outputs_of(manifest, item), item.cause, recipe, headers)
-        else:
-            await self._work(item, delivery, recipe, memo, headers)
+        turn = 0
+        while True:
+            try:
+                if memo and (manifest := await memo.find(item.ident)):
+                    self.tally.remembered += 1
+                    await self._publish(self._outputs_of(manifest, item), item.cause, recipe, headers)
+                else:
+                    await self._work(item, delivery, recipe, memo, headers)
+                break
+            except Outage as why:
+                await self._wait(str(why), turn)
+                turn += 1
         await delivery.ack()
         self.letters.forget(delivery)
         self.tally.taken += 1
@@ -167,6 +164,12 @@ class Runner:
             await self.letters.refuse(delivery, refusal)
             self.tally.dead += 1
 
+    async def _wait(self, why: str, turn: int) -> None:
+        if self.tally.waits_for != why:
+            self.tally.waits_for = why
+            log.warning("waiting", why=why, flow=self.flow, node=self.name)
+        await asyncio.sleep(OUTAGE_PAUSES[min(turn, len(OUTAGE_PAUSES) - 1)])
+
     def _outputs_of(self, manifest: Manifest, item: Input) -> list[Output]:
         """What a manifest announces, as if it had just been made."""
         ports = self.node.ports()
@@ -183,22 +186,27 @@ class Runner:
     async def _publish(
         self, outputs: Sequence[Output], cause: str, recipe: str, headers: dict[str, str] | None
     ) -> None:
-        """Publish outputs once, under their identities; a refusal of a known one is success."""
-        batch = [(*self._sealed(port, message, cause, recipe), headers) for port, message in outputs]
-        stored = await self.publisher.publish_all(batch)
-        for (port, _), new in zip(outputs, stored, strict=True):
-            self.tally.out += new
-            self.tally.known += not new
-            self.tally.rejected += new and port == subjects.REJECTED
+        """Publish outputs, a window of them at once."""
+        if len(outputs) == 1:
+            await self._announce(*outputs[0], cause, recipe, headers)
+            return
+        for start in range(0, len(outputs), WINDOW):
+            some = outputs[start : start + WINDOW]
+            await asyncio.gather(*(self._announce(port, message, cause, recipe, headers) for port, message in some))
 
-    def _sealed(self, port: str, message: Message, cause: str, recipe: str) -> tuple[str, bytes]:
-        """Subject and payload of an output; its digest covers everything but where it came from."""
+    async def _announce(
+        self, port: str, message: Message, cause: str, recipe: str, headers: dict[str, str] | None
+    ) -> None:
+        """Publish one output once, under its identity; the refusal of a known one is success."""
         message.recipe = "" if port in self.node.stable else recipe
-        message.cause = message.digest = ""
-        message.digest = ids.digest(encode(message))
-        message.cause = cause
         entity = ids.entity(message.id, message.recipe)
-        return subjects.output(self.flow, self.node.type, self.name, port, entity), encode(message)
+        subject = subjects.output(self.flow, self.node.type, self.name, port, entity)
+        if not await self.publisher.publish(subject, seal(message, cause), headers):
+            self.tally.known += 1
+        elif port == subjects.REJECTED:
+            self.tally.rejected += 1
+        else:
+            self.tally.out += 1
 
     async def _later(self, delivery: Delivery, item: Input | None, error: Exception, after: float | None) -> None:
         """Another attempt, or a dead letter when they are used up."""

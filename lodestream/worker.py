@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -123,6 +124,8 @@ async def serve(node_type: str, process: Process) -> None:
         ]
         if not declaration.takes:
             tasks.append(asyncio.create_task(refuse_unclaimed(bus, publisher, node_type)))
+        gc.freeze()  # what is there now stays: look only through what comes, and less often
+        gc.set_threshold(20_000, 50, 50)
         await _until(stop, tasks)
         await worker.stop()
 

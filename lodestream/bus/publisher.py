@@ -1,7 +1,7 @@
 """Publish once: an identity subject is stored by the server a single time, and its refusal is the durable dedup ID."""
 
 import asyncio
-from collections.abc import Sequence
+from itertools import count
 
 import msgspec
 import nats.errors
@@ -14,12 +14,11 @@ log = structlog.get_logger()
 
 ACK_TIMEOUT = 5.0
 """Seconds to wait for the server's answer to one publish."""
-FULL_PAUSES = (0.25, 0.5, 1.0, 2.0, 5.0)
+PAUSES = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds between tries while a stream is full or the server is away."""
 STORE_FAILED = 10077
 """JetStream's error code for every refused store: only the description tells a duplicate from a full stream."""
-WINDOW = 512
-"""Publishes of one batch in flight."""
+AWAY = "the NATS server is away"
 
 Headers = dict[str, str] | None
 
@@ -48,6 +47,8 @@ class _Later(Exception):
 
 def _stored(data: bytes) -> bool:
     """True when stored, False when known. Raises _Later when the stream is full, Refused for anything else."""
+    if data.startswith(b'{"stream"') and b'"duplicate"' not in data:
+        return True
     answer = _decode(data)
     if answer.error is None:
         return not answer.duplicate
@@ -63,7 +64,9 @@ class Publisher:
     """Pipelined publishes with answers on one inbox; keeps trying through lost connections and full streams."""
 
     def __init__(self, bus: Bus):
-        self._nc, self._waiting, self._sent = bus.nc, {}, 0  # type: ignore[var-annotated]
+        self._nc, self._loop, self._sent = bus.nc, asyncio.get_running_loop(), 0
+        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        """Futures of the server's answers, by ticket; tickets are counted up, so in order of sending."""
         self._prefix = bus.nc.new_inbox() + "."
         self.waits_for = ""
         """Why publishing stands still, in words; empty while it does not."""
@@ -89,45 +92,22 @@ class Publisher:
 
         Raises Refused when the server would never take it.
         """
-        try:
-            return _stored(await self._send(subject, payload, headers))
-        except _Later as why:
-            return await self._persist(subject, payload, headers, why)
-
-    async def publish_all(self, batch: Sequence[tuple[str, bytes, Headers]]) -> list[bool]:
-        """Like `publish`, for many at once, in order of the batch."""
-        if len(batch) == 1:
-            return [await self.publish(*batch[0])]
-        stored: list[bool] = []
-        for start in range(0, len(batch), WINDOW):
-            stored += await asyncio.gather(*(self.publish(*one) for one in batch[start : start + WINDOW]))
-        return stored
-
-    async def _send(self, subject: str, payload: bytes, headers: Headers) -> bytes:
-        self._sent += 1
-        ticket = str(self._sent)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[bytes] = loop.create_future()
-        self._waiting[ticket] = (answer, loop.time() + ACK_TIMEOUT)
-        try:
-            await self._nc.publish(subject, payload, reply=self._prefix + ticket, headers=headers)
-            return await answer
-        except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError) as error:
-            raise _Later("the NATS server is away") from error
-        finally:
-            self._waiting.pop(ticket, None)
-
-    async def _persist(self, subject: str, payload: bytes, headers: Headers, why: _Later) -> bool:
-        for turn in range(1 << 30):
-            self._say(str(why))
-            await asyncio.sleep(FULL_PAUSES[min(turn, len(FULL_PAUSES) - 1)])
+        for turn in count():
+            self._sent += 1
+            ticket = str(self._sent)
+            answer = self._waiting[ticket] = self._loop.create_future()
             try:
-                stored = _stored(await self._send(subject, payload, headers))
-            except _Later as again:
-                why = again
-                continue
-            self._say("")
-            return stored
+                await self._nc.publish(subject, payload, reply=self._prefix + ticket, headers=headers)
+                stored = _stored(await answer)
+            except (_Later, nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError) as why:
+                self._say(str(why) if isinstance(why, _Later) else AWAY)
+                await asyncio.sleep(PAUSES[min(turn, len(PAUSES) - 1)])
+            else:
+                if self.waits_for:
+                    self._say("")
+                return stored
+            finally:
+                self._waiting.pop(ticket, None)
         raise AssertionError("unreachable")
 
     def _say(self, why: str) -> None:
@@ -136,23 +116,27 @@ class Publisher:
             log.warning("publishing waits", why=why) if why else log.info("publishing goes on")
 
     async def _answered(self, msg: Msg) -> None:
-        waiting = self._waiting.pop(msg.subject[len(self._prefix) :], None)
-        if waiting is None or waiting[0].done():
+        answer = self._waiting.pop(msg.subject[len(self._prefix) :], None)
+        if answer is None or answer.done():
             return
         if msg.headers and msg.headers.get("Status") == "503":
-            waiting[0].set_exception(_Later("no stream takes it"))
+            answer.set_exception(_Later("no stream takes it"))
         else:
-            waiting[0].set_result(msg.data)
+            answer.set_result(msg.data)
 
     def _lost(self) -> None:
-        for answer, _ in self._waiting.values():
+        self._fail(list(self._waiting), AWAY)
+
+    def _fail(self, tickets: list[str], why: str) -> None:
+        for ticket in tickets:
+            answer = self._waiting.pop(ticket)
             if not answer.done():
-                answer.set_exception(_Later("the NATS server is away"))
+                answer.set_exception(_Later(why))
 
     async def _sweep(self) -> None:
+        """Give up on answers that are overdue: one look a timeout, at what was sent before the last look."""
         while True:
-            await asyncio.sleep(1)
-            now = asyncio.get_running_loop().time()
-            for answer, deadline in list(self._waiting.values()):
-                if now > deadline and not answer.done():
-                    answer.set_exception(_Later("the NATS server does not answer"))
+            before = self._sent
+            await asyncio.sleep(ACK_TIMEOUT)
+            overdue = [ticket for ticket in self._waiting if int(ticket) <= before]
+            self._fail(overdue, "the NATS server does not answer")

@@ -99,10 +99,9 @@ class Puller:
         return len(self._live)
 
     async def _pull(self) -> None:
-        if self._stopping or not self._nc.is_connected or self._loop.time() < self._hold:
-            return
+        """Ask for as many messages as there is room for, once that is half a window."""
         room = self.window - len(self._live) - sum(self._asked.values())
-        if room * 2 < self.window:
+        if room * 2 < self.window or self._stopping or not self._nc.is_connected or self._loop.time() < self._hold:
             return
         self._tickets += 1
         ticket = str(self._tickets)
