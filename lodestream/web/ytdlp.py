@@ -25,7 +25,7 @@ PAGE_BYTES = 8 << 20
 """Of one page, playlist or API answer; yt-dlp itself has no limit."""
 REQUESTS = 5000
 """In one job."""
-_PAUSES = dict.fromkeys(("http", "fragment", "extractor"), lambda turn: 0.2 * 2**turn)
+_PAUSES = dict.fromkeys(("http", "fragment", "extractor"), lambda n: 0.2 * 2**n)
 _SILENT = types.SimpleNamespace(debug=lambda text: None, warning=lambda text: None, error=lambda text: None)
 
 
@@ -128,22 +128,19 @@ def dedicated(url: str) -> str | None:
     return next((key for key, ie in _WARM._ies.items() if key != "Generic" and ie.suitable(url)), None)
 
 
-SAID: list[tuple[Kind, str, re.Pattern[str]]] = [
-    (kind, reason, re.compile(pattern, re.IGNORECASE))
-    for kind, reason, pattern in (
-        ("later", "rate limited", r"not a bot|rate.?limit|try again later|too many requests|captcha|being blocked"),
-        ("reject", "upcoming", r"live event will begin|premieres in|not (yet )?(started|available yet)"),
-        ("reject", "private", r"\bprivate"),
-        ("reject", "geo", r"(your|this) (country|location|region)|geo.?restrict"),
-        ("reject", "drm", r"\bdrm\b"),
-        ("reject", "members", r"members.only|join this channel|premium|subscri"),
-        ("reject", "age", r"confirm your age|age.?restrict|inappropriate"),
-        ("reject", "login", r"sign in|log ?in|registered users|password"),
-        ("reject", "not a video", r"requested format|only images"),
-        ("reject", "live", r"not (currently )?live|offline|has ended"),
-        ("reject", "gone", r"unavailable|removed|deleted|terminated|not (be )?found|no longer|does not exist|expired"),
-    )
-]
+SAID: tuple[tuple[Kind, str, str], ...] = (
+    ("later", "rate limited", r"not a bot|rate.?limit|try again later|too many requests|captcha|being blocked"),
+    ("reject", "upcoming", r"live event will begin|premieres in|not (yet )?(started|available yet)"),
+    ("reject", "private", r"\bprivate"),
+    ("reject", "geo", r"(your|this) (country|location|region)|geo.?restrict"),
+    ("reject", "drm", r"\bdrm\b"),
+    ("reject", "members", r"members.only|join this channel|premium|subscri"),
+    ("reject", "age", r"confirm your age|age.?restrict|inappropriate"),
+    ("reject", "login", r"sign in|log ?in|registered users|password"),
+    ("reject", "not a video", r"requested format|only images"),
+    ("reject", "live", r"not (currently )?live|offline|has ended"),
+    ("reject", "gone", r"unavailable|removed|deleted|terminated|not (be )?found|no longer|does not exist|expired"),
+)
 """What extractors say in words only; the order matters."""
 
 
@@ -200,7 +197,7 @@ def _said_by_extractor(hidden: list[BaseException]) -> Verdict | None:
         if isinstance(said, kind_of):
             return Verdict("reject", reason, words)
     for kind, reason, pattern in SAID:
-        if pattern.search(said.orig_msg):
+        if re.search(pattern, said.orig_msg, re.IGNORECASE):
             return Verdict(kind, reason, words)
     return Verdict("reject", "unavailable", words)
 
