@@ -64,7 +64,7 @@ def _worker(node: Node) -> Rights:
 def _catalog() -> Rights:
     """Reads every stream through a consumer of its own name, follows lineage, answers queries in parts."""
     own = [f"{API}.CONSUMER.{verb}" for verb in (f"CREATE.*.{CATALOG}", f"CREATE.*.{CATALOG}.>", f"DELETE.*.{CATALOG}")]
-    reads = [f"{API}.STREAM.MSG.GET.*", f"{API}.STREAM.INFO.*", *READ_FLOWS]
+    reads = [f"{API}.STREAM.NAMES", f"{API}.STREAM.MSG.GET.*", f"{API}.STREAM.INFO.*", *READ_FLOWS]
     publish = [*_consume("*", CATALOG), *own, *reads, subjects.dead("*", "*", "*", "*")]
     return Rights(publish, [subjects.flow_key("*"), f"{CATALOG}.>", *_service(CATALOG)], answers=100_000)
 

@@ -24,6 +24,14 @@ AGAIN = "again"
 
 ADVISORY_SUBJECTS = ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>")
 
+CATALOG = "catalog"
+"""The catalog's service, its user, and its consumer on every stream that it keeps a picture of."""
+CATALOG_SQL = "catalog.sql"
+"""Where a query is asked: one SELECT, bare or in JSON."""
+CATALOG_STATUS = "catalog.status"
+CATALOG_SNAPSHOT = "catalog.admin.snapshot"
+CATALOG_REBUILD = "catalog.admin.rebuild"
+
 EVERY_OUTPUT = "flow.>"
 EVERY_PROGRESS = "progress.>"
 
