@@ -54,7 +54,7 @@ async def ensure_streams(nc: Client) -> None:
     for config in STREAMS:
         await ensure_stream(nc, BASE | config)
     consumer = {"stream_name": subjects.SEEDS, "config": UNCLAIMED, "action": ""}
-    await _ask(nc, f"CONSUMER.CREATE.{subjects.SEEDS}.{subjects.UNCLAIMED}.{subjects.seeds('>')}", consumer)
+    await ask(nc, f"CONSUMER.CREATE.{subjects.SEEDS}.{subjects.UNCLAIMED}.{subjects.seeds('>')}", consumer)
 
 
 async def ensure_stream(nc: Client, wanted: dict[str, Any]) -> None:
@@ -63,11 +63,11 @@ async def ensure_stream(nc: Client, wanted: dict[str, Any]) -> None:
     Raises LodeError where the server refuses or keeps something else.
     """
     name = wanted["name"]
-    found = await _ask(nc, f"STREAM.INFO.{name}", {}, may_lack=True)
+    found = await ask(nc, f"STREAM.INFO.{name}", {}, may_lack=True)
     if found is None:
-        found = await _ask(nc, f"STREAM.CREATE.{name}", wanted)
+        found = await ask(nc, f"STREAM.CREATE.{name}", wanted)
     elif _differences(found["config"], wanted):
-        found = await _ask(nc, f"STREAM.UPDATE.{name}", found["config"] | wanted)
+        found = await ask(nc, f"STREAM.UPDATE.{name}", found["config"] | wanted)
     if wrong := _differences((found or {})["config"], wanted):
         raise LodeError(f"stream {name} is not as it must be: {', '.join(wrong)}")
 
@@ -77,7 +77,7 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return [field for field, value in wanted.items() if found.get(field, type(value)()) != value]
 
 
-async def _ask(nc: Client, what: str, body: dict[str, Any], *, may_lack: bool = False) -> dict[str, Any] | None:
+async def ask(nc: Client, what: str, body: dict[str, Any], *, may_lack: bool = False) -> dict[str, Any] | None:
     """One JetStream request; None for an absent stream where it `may_lack`. Raises LodeError for any other error."""
     try:
         answer = json.loads((await nc.request(f"{API}.{what}", json.dumps(body).encode(), timeout=PATIENCE)).data)

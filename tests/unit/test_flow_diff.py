@@ -1,0 +1,228 @@
+"""What a deploy would do, worked out from the record before and the new file."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from lodestream.errors import LodeError
+from lodestream.flow import model
+from lodestream.flow.diff import diff
+from lodestream.flow.lint import lint
+from lodestream.flow.model import Deployed, Flow
+from lodestream.flow.record import Ends, next_record
+from lodestream.node import Node
+from tests.support.flows import GOOD, types
+
+LOOK = "flow.clips.find.look.candidate.*"
+MEDIA = "flow.clips.get.get.media.*"
+
+
+def read(text: str, known: Mapping[str, Node] | None = None) -> Flow:
+    """A flow file that is right."""
+    flow, problems = lint(text, known or types())
+    assert flow, problems
+    return flow
+
+
+def deployed(text: str, old: Deployed | None = None, at: str = "1") -> Deployed:
+    """The record of a file."""
+    return next_record(old, read(text), at)
+
+
+def kinds(old: Deployed | None, text: str, known: Mapping[str, Node] | None = None) -> dict[str, str]:
+    """What happens to each node that something happens to."""
+    return {change.node: change.kind for change in diff(old, read(text, known), {}).changes}
+
+
+def test_first_deploy() -> None:
+    record = deployed(GOOD)
+    assert kinds(None, GOOD) == dict.fromkeys(["seeds", "look", "get", "frames", "good"], "added")
+    assert [(c.stream, c.durable) for c in record.consumers()] == [
+        ("SEEDS", "clips"),
+        *(("FLOW_clips", durable) for durable in ("find-1", "get-1", "cut-1", "need-1")),
+    ]
+    assert record.filters("seeds") == ("seeds.clips",)
+    assert record.filters("get") == (LOOK, "flow.clips.get.get.again.*")
+    assert model.decode(model.encode(record)) == record
+
+
+def test_recipes_travel_along_the_wires() -> None:
+    flow, record = read(GOOD), deployed(GOOD)
+    get, frames = record.nodes["get"], record.nodes["frames"]
+    assert get.wires == {LOOK: [""]}
+    assert get.recipes == [flow.nodes["get"].declaration.recipe(flow.nodes["get"].settings, "")]
+    assert frames.wires == {MEDIA: get.recipes}
+    assert frames.accepts("flow.clips.get.get.media.x_1", get.recipes[0])
+    assert not frames.accepts("flow.clips.get.get.media.x_1", "00000000")
+    assert not frames.accepts("flow.clips.get.get.rejected.x_1", get.recipes[0])
+
+
+def test_the_same_again_is_the_same_record() -> None:
+    record = deployed(GOOD)
+    assert deployed(GOOD, record, "2") is record
+    assert diff(record, read(GOOD), {}).lines() == ["nothing to do: deployed as it is"]
+
+
+def test_words_alone_touch_no_node() -> None:
+    found = diff(deployed(GOOD), read("# words\n" + GOOD), {})
+    assert found.changes == []
+    assert found.lines() == ["only words change; no node is touched"]
+
+
+def test_a_setting_that_shapes_recomputes_the_node_and_what_follows() -> None:
+    text = GOOD.replace("720", "480")
+    found = diff(deployed(GOOD), read(text), {LOOK: 1200, MEDIA: 3})
+    assert [(c.node, c.kind) for c in found.changes] == [
+        ("get", "recomputes"),
+        ("frames", "recomputes"),
+        ("good", "recomputes"),
+    ]
+    assert found.lines() == [
+        "get (get): does its work again, because max_height changed; known results are not made twice",
+        "get (get): max_height 720 -> 480",
+        "get (get): wire look.candidate, 1,200 waiting",
+        "frames (cut): does its work again, because get.media changes; known results are not made twice",
+        "frames (cut): wire get.media, 3 waiting",
+        "good (need): does its work again, because frames.shard changes; known results are not made twice",
+        "good (need): wire frames.shard, 0 waiting",
+    ]
+
+
+def test_a_setting_that_does_not_shape_recomputes_nothing() -> None:
+    old = deployed(GOOD)
+    text = GOOD.replace("limit: 20", "limit: 30").replace("max_height: 720", "max_height: 720, concurrency: 3")
+    assert diff(old, read(text), {}).lines() == [
+        "look (find): limit 20 -> 30 (recomputes nothing)",
+        "get (get): concurrency default -> 3 (recomputes nothing)",
+    ]
+    new = deployed(text, old, "2")
+    assert [node.since for node in new.nodes.values()] == ["1"] * 5
+    assert new.nodes["get"].settings == {"max_height": 720, "concurrency": 3}
+
+
+def test_another_spelling_of_a_value_recomputes_nothing() -> None:
+    assert kinds(deployed(GOOD), GOOD.replace("every: 2s", "every: 2000ms")) == {"frames": "edited"}
+
+
+def test_a_revised_node_type_recomputes() -> None:
+    found = diff(deployed(GOOD), read(GOOD, types(cut_version=2)), {})
+    assert [(c.node, c.why) for c in found.changes] == [
+        ("frames", "node type cut was revised"),
+        ("good", "frames.shard changes"),
+    ]
+
+
+def test_a_node_that_starts_again_takes_another_durable() -> None:
+    old = deployed(GOOD)
+    new = deployed(GOOD.replace("2s", "3s"), old, "2")
+    assert (new.nodes["frames"].slot, new.nodes["frames"].since) == (2, "2")
+    assert (new.nodes["get"].slot, new.nodes["get"].since) == (1, "1")
+    back = deployed(GOOD, new, "3")
+    assert (back.nodes["frames"].slot, back.nodes["frames"].since) == (3, "3")
+    assert back.nodes["frames"].recipes == old.nodes["frames"].recipes
+
+
+def test_a_new_node_takes_the_slot_of_a_removed_one_only_later() -> None:
+    old = deployed(GOOD)
+    renamed = deployed(GOOD.replace("frames", "stills"), old, "2")
+    assert renamed.nodes["stills"].slot == 2
+    assert deployed(GOOD, renamed, "3").nodes["frames"].slot == 1
+
+
+def test_a_new_wire_is_filled_by_a_backfill() -> None:
+    two = GOOD + "  more: {type: get, from: look}\n"
+    old = deployed(two)
+    wired = two.replace("from: get,", "from: [get, more],")
+    wire = "flow.clips.get.more.media.*"
+    new = deployed(wired, old, "2")
+    frames = new.nodes["frames"]
+    assert (frames.slot, frames.since) == (1, "1")
+    assert [(b.slot, b.since, b.filters) for b in frames.backfills] == [(2, "2", [wire])]
+    assert [c.durable for c in new.consumers() if c.node == "frames"] == ["cut-1", "cut-2"]
+    found = diff(old, read(wired), {wire: 7, MEDIA: 5})
+    assert found.changes[0].wires == {"more.media": 7}
+    assert found.lines()[0] == "frames (cut): new wire more.media, 7 waiting"
+
+
+def test_a_new_wire_with_new_messages_only() -> None:
+    two = GOOD + "  more: {type: get, from: look}\n"
+    old, wired = deployed(two), two.replace("from: get,", "from: [get, more],")
+    new = next_record(old, read(wired), "2", new_only=["frames"])
+    assert new.nodes["frames"].backfills == []
+    assert diff(old, read(wired), {}, new_only=["frames"]).changes[0].new_only == ["more.media"]
+
+
+def test_a_new_node_with_new_messages_only() -> None:
+    text = GOOD + "  more: {type: cut, from: get}\n"
+    new = next_record(deployed(GOOD), read(text), "2", new_only=["more"], ends=Ends(3, 40))
+    assert new.nodes["more"].start == 41
+    again = deployed(text.replace("from: get}", "from: get, every: 9s}"), new, "3")
+    assert (again.nodes["more"].since, again.nodes["more"].start) == ("3", 41)
+    with pytest.raises(LodeError, match="no node nobody"):
+        next_record(None, read(GOOD), "1", new_only=["nobody"])
+
+
+def test_a_cut_wire_starts_nothing_again() -> None:
+    two = GOOD.replace("from: get,", "from: [get, more],") + "  more: {type: get, from: look}\n"
+    old = deployed(two)
+    found = diff(old, read(two.replace("[get, more]", "get")), {})
+    assert [(c.node, c.kind, c.cut) for c in found.changes] == [("frames", "edited", ["more.media"])]
+    assert deployed(two.replace("[get, more]", "get"), old, "2").nodes["frames"].since == "1"
+
+
+def test_a_backfill_ends_with_its_wire_and_with_a_new_start() -> None:
+    two = GOOD + "  more: {type: get, from: look}\n"
+    wired = two.replace("from: get,", "from: [get, more],")
+    filling = deployed(wired, deployed(two), "2")
+    assert deployed(wired + "# words", filling, "3").nodes["frames"].backfills == filling.nodes["frames"].backfills
+    assert deployed(two, filling, "3").nodes["frames"].backfills == []
+    assert deployed(wired.replace("2s", "3s"), filling, "3").nodes["frames"].backfills == []
+
+
+def test_a_node_of_another_type_under_the_same_name() -> None:
+    text = GOOD.replace('good:   {type: need, from: frames, keep: "a hand"}', "good: {type: bin, from: frames}")
+    assert [(c.node, c.type, c.kind) for c in diff(deployed(GOOD), read(text), {}).changes] == [
+        ("good", "bin", "added"),
+        ("good", "need", "removed"),
+    ]
+
+
+def test_pauses_outlive_deploys() -> None:
+    old = deployed(GOOD)
+    old.nodes["frames"].paused = True
+    new = deployed(GOOD.replace("2s", "3s"), old, "2")
+    assert [name for name, node in new.nodes.items() if node.paused] == ["frames"]
+
+
+def full(extra: str = "") -> str:
+    """A flow with 16 nodes of type cut."""
+    return (
+        GOOD.replace("from: get,", "from: [get], ")
+        + "".join(f"  c{n}: {{type: cut, from: get, every: {n}s}}\n" for n in range(1, 16))
+        + extra
+    )
+
+
+def test_with_all_slots_in_use_nodes_start_again_in_place() -> None:
+    old = deployed(full())
+    new = deployed(full().replace("720", "480"), old, "2")
+    cuts = [node for node in new.nodes.values() if node.type == "cut"]
+    assert sorted(node.slot for node in cuts) == list(range(1, 17))
+    assert {node.since for node in cuts} == {"2"}
+
+
+def test_with_all_slots_in_use_a_new_wire_starts_its_node_again() -> None:
+    more = "  more: {type: get, from: look}\n"
+    old = deployed(full(more))
+    new = deployed(full(more).replace("[get]", "[get, more]"), old, "2")
+    frames = new.nodes["frames"]
+    assert (frames.slot, frames.since, frames.backfills) == (1, "2", [])
+
+
+def test_a_backfill_may_hold_the_last_slot() -> None:
+    more = "  more: {type: get, from: look}\n"
+    fifteen = full(more).replace("  c15: {type: cut, from: get, every: 15s}\n", "")
+    filling = deployed(fifteen.replace("[get]", "[get, more]"), deployed(fifteen), "2")
+    assert filling.nodes["frames"].backfills[0].slot == 16
+    with pytest.raises(LodeError, match="all 16 consumers of type cut are in use"):
+        deployed(full(more).replace("[get]", "[get, more]"), filling, "3")
