@@ -89,8 +89,6 @@ class Puller:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
-        for delivery in list(self._live.values()):
-            await delivery.nak(0)
         self._ticker.cancel()
 
     @property
@@ -143,6 +141,9 @@ class Puller:
     async def _one(self, delivery: Delivery) -> None:
         try:
             await self._handle(delivery)
+        except asyncio.CancelledError:
+            await delivery.nak(0)
+            raise
         finally:
             self._live.pop(delivery.seq, None)
         await self._pull()
