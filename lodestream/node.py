@@ -40,17 +40,21 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     ) = None
 
 
+Kind = type[Message]
+SettingsKind = type[Settings]
+
+
 @dataclass(frozen=True)
 class Node:
     """A node type. `node.py` of its folder under `services/` binds one of these to the name `NODE`."""
 
     type: str
     summary: str
-    takes: tuple[type[Message], ...]
+    takes: tuple[Kind, ...]
     """Message types it consumes; empty where it reads what people publish, raw."""
-    gives: dict[str, type[Message]]
+    gives: dict[str, Kind]
     """Ports, the `rejected` port aside, which every node has."""
-    settings: type[Settings]
+    settings: SettingsKind
     handler: Handler
     version: int = 1
     """Raised when the same input and settings give another output than before."""
@@ -76,7 +80,7 @@ class Node:
             self.type, self.version, msgspec.json.encode(shaping, enc_hook=enc_hook, order="sorted"), input_recipe
         )
 
-    def ports(self) -> dict[str, type[Message]]:
+    def ports(self) -> dict[str, Kind]:
         """Every port and the message it gives."""
         return {**self.gives, REJECTED: Rejected}
 

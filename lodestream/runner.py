@@ -173,7 +173,9 @@ class Runner:
     def _outputs_of(self, manifest: Manifest, item: Input) -> list[Output]:
         """What a manifest announces, as if it had just been made."""
         ports = self.node.ports()
-        outputs = [(made.port, msgspec.json.decode(made.message, type=ports[made.port])) for made in manifest.outputs]
+        outputs: list[Output] = [
+            (made.port, msgspec.json.decode(made.message, type=ports[made.port])) for made in manifest.outputs
+        ]
         if manifest.rejected:
             outputs.append(self._no(Reject(manifest.rejected.reason, manifest.rejected.detail), item))
         return outputs

@@ -112,13 +112,15 @@ async def serve(node_type: str, process: Process) -> None:
         stack.push_async_callback(bus.close)
         publisher = await Publisher(bus).start()
         stack.push_async_callback(publisher.stop)
-        parts = Parts(open_objects(process.objects), NatsLeases(bus), own_folder(process.work, node_type), log)
+        leases = NatsLeases(bus)
+        stack.push_async_callback(leases.close)
+        parts = Parts(open_objects(process.objects), leases, own_folder(process.work, node_type), log)
         stack.callback(shutil.rmtree, parts.work, ignore_errors=True)
         state = await stack.enter_async_context(declaration.open(parts)) if declaration.open else None
         worker = Worker(bus, declaration, parts, state, publisher)
         service = WorkerService(bus, node_type, declaration.summary, worker.runners)
         await service.start()
-        tasks = [
+        tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(watch_flows(bus, worker.apply)),
             asyncio.create_task(report(bus, worker.runners)),
         ]
@@ -130,7 +132,7 @@ async def serve(node_type: str, process: Process) -> None:
         await worker.stop()
 
 
-async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[Any]]) -> None:
     """Wait for `stop`, or raise what ended one of the tasks."""
     waiting = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
