@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -86,7 +86,7 @@ class Children:
 
     async def run(
         self, job: dict[str, Any], *, limits: Limits, folder: Path | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """The events of one job, in order; the child is gone once this ends, however it ends (use `aclosing`).
 
         Files are made in `folder`, or else in a fresh one that is removed at the end. Raises ChildFailed, ChildDied,
