@@ -117,3 +117,8 @@ def flow_key(flow: str) -> str:
 def lease(kind: str, name: str) -> str:
     """The subject under which KV bucket `leases` keeps a lease."""
     return f"$KV.{LEASES_BUCKET}.{kind}.{name}"
+
+
+def delete_lease() -> str:
+    """Where one entry of KV bucket `leases` is deleted, by its sequence."""
+    return f"$JS.API.STREAM.MSG.DELETE.KV_{LEASES_BUCKET}"

@@ -224,7 +224,7 @@ def _by_type(hidden: list[BaseException], words: str) -> Verdict | None:
 
 _TYPES: tuple[tuple[Any, tuple[Kind, str]], ...] = (
     (failures.CertificateVerifyError, ("reject", "certificate")),
-    (socket.gaierror, ("reject", "no such host")),
+    (socket.gaierror, ("once", "no such host")),
     ((failures.NoSupportingHandlers, failures.UnsupportedRequest), ("reject", "unsupported")),
     ((failures.TransportError, utils.ContentTooShortError), ("retry", "network")),
     ((failures.RequestError, utils._utils._UnsafeExtensionError), ("reject", "unsupported")),
