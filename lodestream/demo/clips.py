@@ -22,6 +22,8 @@ from PIL import Image, ImageDraw, ImageFont
 BITS = 16
 """Bits of a frame number: a row of as many blocks, and under it a row of their opposites."""
 
+RATE = 48_000
+"""Samples of sound in a second."""
 _OPTIONS: dict[str, dict[str, str]] = {
     "libx264": {"preset": "veryfast", "crf": "24", "threads": "1", "mbtree": "0"},  # mbtree differs from run to run
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none:pools=none:frame-threads=1"},
@@ -119,7 +121,7 @@ def sound(seconds: float = 2.0) -> bytes:
     """A tone in an M4A file: no picture at all."""
     out = io.BytesIO()
     with av.open(out, "w", format="ipod", options={"fflags": "+bitexact"}) as container:
-        _tone(container, container.add_stream("aac", rate=44100), seconds)
+        _tone(container, _tone_stream("ipod", container), seconds)
     return out.getvalue()
 
 
@@ -139,7 +141,7 @@ def turn(mp4: bytes, degrees: int) -> bytes:
 def _mux(clip: Clip, path: Path, muxer: str, options: dict[str, str]) -> None:
     with av.open(path, "w", format=muxer, options={"fflags": "+bitexact", **options}) as container:
         video = _video_stream(clip, container)
-        tone = container.add_stream("aac", rate=44100) if clip.sound else None
+        tone = _tone_stream(clip.container, container) if clip.sound else None
         for number, time in enumerate(clip.times()):
             picture = np.rot90(draw(clip, number, float(time)), clip.rotation // 90)  # the player turns it back
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24").reformat(format=clip.pixels)
@@ -170,12 +172,18 @@ def _muxer_options(clip: Clip) -> dict[str, str]:
     return {"movflags": "+faststart"} if clip.faststart else {}
 
 
+def _tone_stream(muxer: str, container: Any) -> Any:
+    return container.add_stream("libopus" if muxer == "webm" else "aac", rate=RATE)
+
+
 def _tone(container: Any, stream: Any, seconds: float) -> None:
-    for start in range(0, int(seconds * 44100), 1024):
-        wave = 0.1 * np.sin(np.arange(start, start + 1024) * (2 * np.pi * 440 / 44100))
+    resampler = av.AudioResampler(stream.codec_context.format, stream.codec_context.layout, RATE)
+    for start in range(0, int(seconds * RATE), 960):
+        wave = 0.1 * np.sin(np.arange(start, start + 960) * (2 * np.pi * 440 / RATE))
         frame = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), "fltp", "mono")
-        frame.sample_rate, frame.pts = 44100, start
-        container.mux(stream.encode(frame))
+        frame.sample_rate, frame.pts = RATE, start
+        for piece in resampler.resample(frame):
+            container.mux(stream.encode(piece))
     container.mux(stream.encode(None))
 
 
@@ -186,8 +194,8 @@ def _world(clip: Clip, scene: int) -> np.ndarray:
     x, y = np.meshgrid(np.arange(2 * clip.width) / clip.width, np.linspace(0, 1, clip.height))
     tilt = [x + (0.3 + channel * 0.2) * y for channel in range(3)]
     waves = [np.sin(2 * np.pi * slope + letter / 20) for slope, letter in zip(tilt, seed, strict=True)]
-    light = 60 + 90 * (scene % 2)
-    world = np.stack([light + letter % 64 + 45 * wave for wave, letter in zip(waves, seed, strict=True)], 2)
+    light = 40 + 120 * (scene % 2)
+    world = np.stack([light + letter % 48 + 40 * wave for wave, letter in zip(waves, seed, strict=True)], 2)
     return world.astype(np.uint8)
 
 
