@@ -52,6 +52,25 @@ def _record(msg: Msg) -> Deployed | None:
         return None
 
 
+class Newest:
+    """The deployed flows for many who ask at once: one reading answers all who asked before it began."""
+
+    def __init__(self, bus: Bus):
+        self._bus, self._reading = bus, asyncio.Lock()
+        self._next: asyncio.Task[dict[str, Deployed]] | None = None
+
+    async def flows(self) -> dict[str, Deployed]:
+        """What is deployed at this moment or later. Raises TimeoutError when the server does not answer."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._read())
+        return await asyncio.shield(self._next)
+
+    async def _read(self) -> dict[str, Deployed]:
+        async with self._reading:
+            self._next = None
+            return await deployed_flows(self._bus)
+
+
 async def watch_flows(bus: Bus, apply: Callable[[dict[str, Deployed]], Awaitable[None]]) -> None:
     """Call `apply` with every deployed flow, now and whenever something may have changed; runs until cancelled."""
     changed = asyncio.Event()

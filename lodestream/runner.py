@@ -6,7 +6,7 @@ Blobs first, manifest second, messages third, ack last: a crash anywhere costs a
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,8 @@ LONGEST_WAIT = 3600.0
 """Seconds before the next attempt at most, whatever a server asks for."""
 WINDOW = 256
 """Outputs of one input that are published at once."""
+NEXT_RECORD = 0.5
+"""Seconds after which a worker has read the newest record of its flow."""
 OUTAGE_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between looks at a part that is away."""
 
@@ -58,11 +60,16 @@ class Runner:
         parts: Parts,
         state: Any,
         publisher: Publisher,
-        accepts: Callable[[str, str], bool],
+        accepts: Callable[[str, str, int], bool],
+        outdated: Callable[[], Awaitable[bool]],
     ) -> None:
-        """`accepts(subject, recipe)`: whether an input is of the flow as deployed; any other is acked without work."""
+        """`accepts(subject, recipe, sequence)`: whether an input is of the flow as deployed, by the record at hand.
+
+        One that is not is acked without work; but where `outdated()`, it is handed back until the record is read.
+        """
         self.flow, self.name, self.node, self.settings = flow, name, node, settings
-        self.parts, self.state, self.publisher, self._accepts = parts, state, publisher, accepts
+        self.parts, self.state, self.publisher = parts, state, publisher
+        self._accepts, self._outdated = accepts, outdated
         self.tally = Tally()
         self.letters = Letters(flow, name, node.type, publisher)
         self._decode = msgspec.json.Decoder(_union(node.takes)).decode if node.takes else None
@@ -75,8 +82,10 @@ class Runner:
         item: Input | None = None
         try:
             item = self._read(delivery)
-            if item.message is None or self._accepts(item.cause, item.recipe):
+            if item.message is None or self._accepts(item.cause, item.recipe, delivery.seq):
                 await self._make(item, delivery)
+            elif await self._outdated():
+                await delivery.nak(NEXT_RECORD)
             else:
                 await delivery.ack()
         except Malformed as error:

@@ -11,6 +11,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import uvloop
 from lodestream.bus import Bus, Publisher, Puller
 from lodestream.errors import LodeError
 from lodestream.flow.model import Consumer, Deployed, DeployedNode
-from lodestream.flows import watch_flows
+from lodestream.flows import Newest, watch_flows
 from lodestream.job import Parts
 from lodestream.leases import NatsLeases
 from lodestream.micro import WorkerService
@@ -55,6 +56,7 @@ class Worker:
     def __init__(self, bus: Bus, declaration: Node, parts: Parts, state: Any, publisher: Publisher):
         self.bus, self.declaration, self.parts, self.state, self.publisher = bus, declaration, parts, state, publisher
         self.serving: dict[Consumer, Serving] = {}
+        self._newest = Newest(bus)
 
     def runners(self) -> list[Runner]:
         """One for each consumer that is served."""
@@ -84,8 +86,19 @@ class Worker:
         except msgspec.ValidationError as error:
             log.error("cannot serve", flow=flow.flow, node=consumer.node, error=str(error))
             return
+        if node.revised(self.declaration, settings):
+            log.error("node type was revised; deploy the flow again", flow=flow.flow, node=consumer.node)
+            return
         runner = Runner(
-            flow.flow, consumer.node, self.declaration, settings, self.parts, self.state, self.publisher, node.accepts
+            flow.flow,
+            consumer.node,
+            self.declaration,
+            settings,
+            self.parts,
+            self.state,
+            self.publisher,
+            node.accepts,
+            partial(self._outdated, flow.flow, consumer.node, node),
         )
         puller = Puller(
             self.bus,
@@ -95,6 +108,14 @@ class Worker:
         )
         self.serving[consumer] = Serving(node, runner, await puller.start())
         log.debug("serving", flow=flow.flow, node=consumer.node, consumer=consumer.durable)
+
+    async def _outdated(self, flow: str, name: str, node: DeployedNode) -> bool:
+        """Whether a node is deployed in another way by now than the one that is served."""
+        try:
+            newest = (await self._newest.flows()).get(flow)
+        except TimeoutError:
+            return True
+        return newest is None or newest.nodes.get(name) != node
 
     async def _drop(self, consumer: Consumer) -> None:
         serving = self.serving.pop(consumer)

@@ -30,7 +30,7 @@ class NodeChange(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     kind: Kind
     why: str = ""
-    """Why it does its work again."""
+    """Why it does its work again; where `wires` is empty then, on what those before it are going to give anew."""
     settings: list[SettingChange] = []
     wires: dict[str, int] = {}
     """The wires whose messages it is now given from the beginning, by `node.port`, and how many are stored."""
@@ -68,11 +68,12 @@ def diff(
     flow: Flow,
     counts: Mapping[str, int],
     *,
+    seen: Collection[str] | None = (),
     new_only: Collection[str] = (),
     ends: Ends = EMPTY,
 ) -> Diff:
     """What deploying `flow` over `old` would do; `counts` are the messages now stored for each subject filter."""
-    return compare(old, next_record(old, flow, "next", new_only=new_only, ends=ends), flow, counts)
+    return compare(old, next_record(old, flow, "next", seen=seen, new_only=new_only, ends=ends), flow, counts)
 
 
 def compare(old: Deployed | None, new: Deployed, flow: Flow, counts: Mapping[str, int]) -> Diff:
@@ -88,19 +89,19 @@ def compare(old: Deployed | None, new: Deployed, flow: Flow, counts: Mapping[str
 def _change(name: str, old: DeployedNode | None, new: Deployed, flow: Flow, counts: Mapping[str, int]) -> NodeChange:
     now = new.nodes[name]
     if old is None or old.type != now.type:
-        laid = _laid(list(now.wires), list(now.wires) if now.start == 1 else [], counts)
+        laid = _laid(list(now.wires), [w for w in now.wires if w not in now.starts], counts)
         return NodeChange(node=name, type=now.type, kind="added", **laid)
     settings = _settings(flow.nodes[name], old)
     cut = [label(wire) for wire in old.wires if wire not in now.wires]
+    why = _why(flow.nodes[name], settings, old, now)
     if now.since != old.since:
-        laid = _laid(list(now.wires), list(now.wires), counts)
-        why = _why(settings, old, now)
+        laid = _laid(list(now.wires), [w for w in now.wires if w not in now.starts], counts)
         return NodeChange(node=name, type=now.type, kind="recomputes", why=why, settings=settings, cut=cut, **laid)
     added = [wire for wire in now.wires if wire not in old.wires]
     filled = {wire for backfill in now.backfills for wire in backfill.filters}
     laid = _laid(added, [wire for wire in added if wire in filled], counts)
-    kind: Kind = "edited" if settings or cut or added else "unchanged"
-    return NodeChange(node=name, type=now.type, kind=kind, settings=settings, cut=cut, **laid)
+    kind: Kind = "recomputes" if why else "edited" if settings or cut or added else "unchanged"
+    return NodeChange(node=name, type=now.type, kind=kind, why=why, settings=settings, cut=cut, **laid)
 
 
 def _laid(wires: list[str], full: list[str], counts: Mapping[str, int]) -> dict[str, Any]:
@@ -117,15 +118,18 @@ def _settings(node: FlowNode, old: DeployedNode) -> list[SettingChange]:
     return [SettingChange(n, old.settings.get(n), node.given.get(n), n in shaping) for n in names]
 
 
-def _why(settings: list[SettingChange], old: DeployedNode, now: DeployedNode) -> str:
+def _why(node: FlowNode, settings: list[SettingChange], old: DeployedNode, now: DeployedNode) -> str:
+    """Why a node does its work again; empty where it does not."""
+    started = now.since != old.since
+    kept = [(wire, set(old.wires[wire]), set(now.wires[wire])) for wire in now.wires if wire in old.wires]
     shaping = [change.name for change in settings if change.recomputes]
-    if shaping:
-        return f"{', '.join(shaping)} changed"
-    before = {wire: recipes for wire, recipes in old.wires.items() if wire in now.wires}
-    moved = [wire for wire, recipes in before.items() if not set(now.wires[wire]) <= set(recipes)]
-    if moved:
-        return f"{', '.join(dict.fromkeys(label(wire) for wire in moved))} changes"
-    return f"node type {now.type} was revised"
+    why = [f"{label(wire)} changes" for wire, before, after in kept if after - before and before - after]
+    if started and old.revised(node.declaration, node.settings):
+        why.insert(0, f"{', '.join(shaping)} changed" if shaping else f"node type {now.type} was revised")
+    if started and not why:
+        back = [label(wire) for wire, before, after in kept if after - before]
+        why = [f"older messages of {wire} count again" for wire in back] or ["no consumer is free to fill its new wire"]
+    return " and ".join(why)
 
 
 def label(wire: str) -> str:
@@ -142,7 +146,8 @@ def _lines(change: NodeChange) -> list[str]:
         return [f"{head}: removed; what it gave is kept"]
     said = [f"{head}: added"] if change.kind == "added" else []
     if change.kind == "recomputes":
-        said = [f"{head}: does its work again, because {change.why}; known results are not made twice"]
+        anew = "; known results are not made twice" if change.wires else ", on what it is given anew"
+        said = [f"{head}: does its work again, because {change.why}{anew}"]
     for setting in change.settings:
         free = "" if setting.recomputes else " (recomputes nothing)"
         said.append(f"{head}: {setting.name} {_value(setting.before)} -> {_value(setting.after)}{free}")

@@ -52,6 +52,8 @@ class Consumer(NamedTuple):
     """Which start of this consumer it is: a durable's name is used again, its `since` never."""
     start: int
     """Stream sequence that it starts from."""
+    temporary: bool = False
+    """Whether it is a backfill."""
 
 
 class Backfill(msgspec.Struct, frozen=True):
@@ -70,25 +72,35 @@ class DeployedNode(msgspec.Struct, kw_only=True, omit_defaults=True):
     """1 to 16 among the nodes of its type, for the name of its durable; 0 for the node that takes seeds."""
     since: str
     """When its consumer was last started from the beginning, ISO 8601."""
-    start: int = 1
-    """Stream sequence that its consumer starts from."""
     settings: dict[str, Any] = {}
     """As the flow file gives them."""
     wires: dict[str, list[str]]
     """Subject filter of each wire, and the recipes that messages on it carry today ("" where none shapes them)."""
+    starts: dict[str, int] = {}
+    """First stream sequence of those wires that give only what came after they were laid."""
     recipes: list[str]
     """The recipes that its own outputs carry today."""
     paused: bool = False
     backfills: list[Backfill] = []
 
-    def accepts(self, subject: str, recipe: str) -> bool:
-        """Whether this input is of the flow as deployed.
+    @property
+    def start(self) -> int:
+        """Stream sequence that its consumer starts from."""
+        return min(self.starts.get(wire, 1) for wire in self.wires)
 
-        False for what an unwired node gave, and for what a node gave under settings that have since changed:
-        a worker acks those without work.
+    def accepts(self, subject: str, recipe: str, seq: int) -> bool:
+        """Whether this input, at a sequence of its stream, is of the flow as deployed.
+
+        False for what an unwired node gave, for what a node gave under settings that have since changed, and for what
+        is older than a wire that gives new messages only: a worker that has the newest record acks it without work.
         """
-        prefix, _, _ = subject.rpartition(".")
-        return recipe in self.wires.get(prefix + ".*", ())
+        wire = subject.rpartition(".")[0] + ".*"
+        return recipe in self.wires.get(wire, ()) and seq >= self.starts.get(wire, 1)
+
+    def revised(self, declaration: Node, settings: Any) -> bool:
+        """Whether a node declared like this, with these settings, makes something else of today's inputs."""
+        made = {declaration.recipe(settings, recipe) for inputs in self.wires.values() for recipe in inputs}
+        return made != set(self.recipes)
 
 
 class Deployed(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -118,7 +130,7 @@ class Deployed(msgspec.Struct, kw_only=True, omit_defaults=True):
             return [Consumer(subjects.SEEDS, self.flow, name, self.filters(name), node.since, node.start)]
         own = Consumer(stream, subjects.durable(node.type, node.slot), name, self.filters(name), node.since, node.start)
         return [own] + [
-            Consumer(stream, subjects.durable(node.type, b.slot), name, tuple(b.filters), b.since, 1)
+            Consumer(stream, subjects.durable(node.type, b.slot), name, tuple(b.filters), b.since, 1, True)
             for b in node.backfills
         ]
 

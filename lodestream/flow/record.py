@@ -1,8 +1,11 @@
 """Works out the record of a flow from the one before it: which consumers stay, start again, or need a backfill.
 
-A node starts again, from the beginning, when what it makes of some input has another recipe than before. It does so
-under another durable where one is free: a worker that has not read the new record yet still pulls from the old one, and
-would ack with the old settings what it gets there.
+A node starts again, from the beginning, when what it makes of its inputs has another recipe than before. Those after it
+are then given new messages, and go on as they are. But where a recipe comes back that the stream has messages of,
+nothing new would come (each identity is stored once) and what is stored was passed over: then they start again, too.
+
+A node starts again under another durable where one is free: a worker that has not read the new record yet still pulls
+from the old one, and would ack with the old settings what it gets there.
 """
 
 from collections.abc import Collection, Mapping
@@ -25,19 +28,30 @@ EMPTY = Ends()
 
 
 def next_record(
-    old: Deployed | None, flow: Flow, at: str, *, new_only: Collection[str] = (), ends: Ends = EMPTY
+    old: Deployed | None,
+    flow: Flow,
+    at: str,
+    *,
+    seen: Collection[str] | None = (),
+    new_only: Collection[str] = (),
+    ends: Ends = EMPTY,
 ) -> Deployed:
-    """The record that deploying `flow` at time `at` (ISO 8601) leads to; equal to `old` where nothing changes.
+    """The record that deploying `flow` at time `at` (ISO 8601) leads to; `old` itself where nothing changes.
 
-    The nodes in `new_only` get from their new wires only what comes after `ends`. Raises LodeError where a node of that
-    list does not exist, or no consumer is free.
+    `seen` are the recipes that the stream may have messages of (None: any). The nodes in `new_only` get from their new
+    wires only what comes after `ends`. Raises LodeError where there is no such node, or no consumer is free.
     """
     if missing := [name for name in new_only if name not in flow.nodes]:
         raise LodeError(f"new only: flow {flow.name} has no node {missing[0]}")
-    new = _Next(old, flow, at, frozenset(new_only), ends).record()
+    new = _Next(old, flow, at, seen, new_only, ends).record()
     if old and (old.text, old.nodes) == (new.text, new.nodes):
         return old
     return new
+
+
+def recipes_of(record: Deployed | None) -> set[str]:
+    """Every recipe that outputs of a deployed flow carry."""
+    return {recipe for node in record.nodes.values() for recipe in node.recipes} if record else set()
 
 
 def wires_of(flow: Flow) -> dict[str, dict[str, list[str]]]:
@@ -57,18 +71,28 @@ def _wires(flow: Flow, node: FlowNode, made: Mapping[str, list[str]]) -> dict[st
     }
 
 
-def starts_again(old: DeployedNode, node: FlowNode, new_wires: Mapping[str, list[str]]) -> bool:
-    """Whether the consumer of a node must begin anew: some input that it had now leads to another recipe."""
-    made = {node.declaration.recipe(node.settings, recipe) for inputs in old.wires.values() for recipe in inputs}
-    kept = old.wires.keys() & new_wires.keys()
-    return made != set(old.recipes) or any(not set(new_wires[wire]) <= set(old.wires[wire]) for wire in kept)
+def starts_again(
+    old: DeployedNode, node: FlowNode, wires: Mapping[str, list[str]], seen: Collection[str] | None
+) -> bool:
+    """Whether the consumer of a node must begin anew, for the settings are others or a recipe came back."""
+    gained = {recipe for wire in old.wires.keys() & wires.keys() for recipe in set(wires[wire]) - set(old.wires[wire])}
+    back = gained if seen is None else gained.intersection(seen)
+    return old.revised(node.declaration, node.settings) or bool(back)
 
 
 class _Next:
     """One turn from a record to the next; hands out the slots."""
 
-    def __init__(self, old: Deployed | None, flow: Flow, at: str, new_only: frozenset[str], ends: Ends):
-        self._flow, self._at, self._new_only, self._ends = flow, at, new_only, ends
+    def __init__(
+        self,
+        old: Deployed | None,
+        flow: Flow,
+        at: str,
+        seen: Collection[str] | None,
+        new_only: Collection[str],
+        ends: Ends,
+    ):
+        self._flow, self._at, self._seen, self._new_only, self._ends = flow, at, seen, new_only, ends
         self._old = old.nodes if old else {}
         self._wires, self._recipes = wires_of(flow), wires.recipes(flow)
         self._used = {(node.type, slot) for node in self._old.values() for slot in _slots(node)}
@@ -88,16 +112,16 @@ class _Next:
     def _staying(self, name: str) -> DeployedNode | None:
         """The node as it was, its backfills cut to the wires that it still has; None where it starts anew."""
         old, node, wanted = self._old.get(name), self._flow.nodes[name], self._wires[name]
-        if old is None or old.type != node.declaration.type or starts_again(old, node, wanted):
+        if old is None or old.type != node.declaration.type or starts_again(old, node, wanted, self._seen):
             return None
         backfills = [Backfill(b.slot, b.since, [f for f in b.filters if f in wanted]) for b in old.backfills]
         return DeployedNode(
             type=old.type,
             slot=old.slot,
             since=old.since,
-            start=old.start,
             settings=node.given,
             wires=wanted,
+            starts=self._starts(name, old),
             recipes=self._recipes[name],
             paused=old.paused,
             backfills=[b for b in backfills if b.filters],
@@ -105,15 +129,14 @@ class _Next:
 
     def _wired(self, name: str, node: DeployedNode) -> DeployedNode:
         """A staying node with a backfill for its new wires; starts it again where no slot is free for that."""
-        added = [wire for wire in node.wires if wire not in self._old[name].wires]
-        if not added or name in self._new_only:
+        waiting = [wire for wire in node.wires if wire not in self._old[name].wires and wire not in node.starts]
+        if not waiting:
             return node
         slot = self._free(node.type, node.slot)
         if slot is None:
             self._taken -= {(node.type, slot) for slot in _slots(node)}
             return self._started(name)
-        node.backfills = [*node.backfills, Backfill(slot, self._at, added)]
-        node.start = 1
+        node.backfills = [*node.backfills, Backfill(slot, self._at, waiting)]
         return node
 
     def _started(self, name: str) -> DeployedNode:
@@ -126,17 +149,20 @@ class _Next:
             type=kind,
             slot=self._slot(name, kind, old.slot if old else 0) if node.wires else 0,
             since=self._at,
-            start=old.start if old else self._first(name),
             settings=node.given,
             wires=self._wires[name],
+            starts=self._starts(name, old),
             recipes=self._recipes[name],
             paused=old.paused if old else False,
         )
 
-    def _first(self, name: str) -> int:
-        if name not in self._new_only:
-            return 1
-        return 1 + (self._ends.flow if self._flow.nodes[name].wires else self._ends.seeds)
+    def _starts(self, name: str, old: DeployedNode | None) -> dict[str, int]:
+        """The first sequence of each wire that gives only what is new: those that did, and new ones where asked."""
+        laid, starts = (old.wires, dict(old.starts)) if old else ({}, {})
+        if name in self._new_only:
+            added = [wire for wire in self._wires[name] if wire not in laid]
+            starts |= {wire: 1 + (self._ends.seeds if subjects.is_seed(wire) else self._ends.flow) for wire in added}
+        return {wire: first for wire, first in starts.items() if wire in self._wires[name]}
 
     def _slot(self, name: str, kind: str, before: int) -> int:
         slot = self._free(kind, before)

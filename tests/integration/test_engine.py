@@ -171,10 +171,25 @@ async def test_an_outage_is_waited_for_and_nothing_dies_of_it(url: str, tmp_path
 
 async def test_an_input_of_an_unwired_node_or_an_old_recipe_is_acked_without_work(url: str, tmp_path: Path) -> None:
     async with bench(url, tmp_path) as made:
-        await made.run(declare(give_media), accepts=lambda subject, recipe: subject.endswith("web-2"))
+        await made.run(declare(give_media), accepts=lambda subject, recipe, seq: subject.endswith("web-2"))
         await made.offer(candidate(1), candidate(2))
         await eventually(lambda: _idle(made))
         assert [m.id for m in (await made.stored()).values()] == ["web-2"]
+
+
+async def test_an_input_that_a_newer_record_may_want_is_handed_back(url: str, tmp_path: Path) -> None:
+    async with bench(url, tmp_path) as made:
+        asked: list[int] = []
+
+        def second_time(subject: str, recipe: str, seq: int) -> bool:
+            asked.append(seq)
+            return len(asked) == 2
+
+        await made.run(declare(give_media), accepts=second_time, outdated=True)
+        await made.offer(candidate(1))
+        await eventually(lambda: _idle(made))
+        assert [m.id for m in (await made.stored()).values()] == ["web-1"]
+        assert asked == [1, 1]
 
 
 async def test_long_work_is_held_by_heartbeats_and_done_once(url: str, tmp_path: Path) -> None:

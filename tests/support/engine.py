@@ -60,12 +60,21 @@ class Bench:
             await self.publisher.publish(subjects.output(self.flow, *SOURCE, "out", message.id), encode(message))
 
     async def run(
-        self, node: Node, *, accepts: Callable[[str, str], bool] = lambda s, r: True, **options: Any
+        self,
+        node: Node,
+        *,
+        accepts: Callable[[str, str, int], bool] = lambda subject, recipe, seq: True,
+        outdated: bool = False,
+        **options: Any,
     ) -> Runner:
         """Serve the node."""
         parts = Parts(self.objects, None, self.folder, structlog.get_logger())  # type: ignore[arg-type]
         settings = node.settings()
-        runner = Runner(self.flow, "mine", node, settings, parts, None, self.publisher, accepts)
+
+        async def is_outdated() -> bool:
+            return outdated
+
+        runner = Runner(self.flow, "mine", node, settings, parts, None, self.publisher, accepts, is_outdated)
         stream = subjects.stream(self.flow)
         options = {"window": 8, **options}
         puller = Puller(self.bus, subjects.next_message(stream, "probe-1"), runner.handle, **options)

@@ -9,7 +9,7 @@ from lodestream.flow import model
 from lodestream.flow.diff import diff
 from lodestream.flow.lint import lint
 from lodestream.flow.model import Deployed, Flow
-from lodestream.flow.record import Ends, next_record
+from lodestream.flow.record import Ends, next_record, recipes_of
 from lodestream.node import Node
 from tests.support.flows import GOOD, types
 
@@ -52,9 +52,9 @@ def test_recipes_travel_along_the_wires() -> None:
     assert get.wires == {LOOK: [""]}
     assert get.recipes == [flow.nodes["get"].declaration.recipe(flow.nodes["get"].settings, "")]
     assert frames.wires == {MEDIA: get.recipes}
-    assert frames.accepts("flow.clips.get.get.media.x_1", get.recipes[0])
-    assert not frames.accepts("flow.clips.get.get.media.x_1", "00000000")
-    assert not frames.accepts("flow.clips.get.get.rejected.x_1", get.recipes[0])
+    assert frames.accepts("flow.clips.get.get.media.x_1", get.recipes[0], 1)
+    assert not frames.accepts("flow.clips.get.get.media.x_1", "00000000", 1)
+    assert not frames.accepts("flow.clips.get.get.rejected.x_1", get.recipes[0], 1)
 
 
 def test_the_same_again_is_the_same_record() -> None:
@@ -70,21 +70,42 @@ def test_words_alone_touch_no_node() -> None:
 
 
 def test_a_setting_that_shapes_recomputes_the_node_and_what_follows() -> None:
-    text = GOOD.replace("720", "480")
-    found = diff(deployed(GOOD), read(text), {LOOK: 1200, MEDIA: 3})
-    assert [(c.node, c.kind) for c in found.changes] == [
-        ("get", "recomputes"),
-        ("frames", "recomputes"),
-        ("good", "recomputes"),
-    ]
-    assert found.lines() == [
+    old, text = deployed(GOOD), GOOD.replace("720", "480")
+    assert diff(old, read(text), {LOOK: 1200, MEDIA: 3}).lines() == [
         "get (get): does its work again, because max_height changed; known results are not made twice",
         "get (get): max_height 720 -> 480",
         "get (get): wire look.candidate, 1,200 waiting",
+        "frames (cut): does its work again, because get.media changes, on what it is given anew",
+        "good (need): does its work again, because frames.shard changes, on what it is given anew",
+    ]
+    assert [name for name, node in deployed(text, old, "2").nodes.items() if node.since == "2"] == ["get"]
+
+
+def test_a_recipe_that_comes_back_starts_what_follows_again() -> None:
+    first = deployed(GOOD)
+    second = deployed(GOOD.replace("720", "480"), first, "2")
+    seen = recipes_of(first) | recipes_of(second)
+    back = next_record(second, read(GOOD), "3", seen=seen)
+    assert [name for name, node in back.nodes.items() if node.since == "3"] == ["get", "frames", "good"]
+    assert [node.recipes for node in back.nodes.values()] == [node.recipes for node in first.nodes.values()]
+    lines = diff(second, read(GOOD), {MEDIA: 3}, seen=seen).lines()
+    assert lines[3:5] == [
         "frames (cut): does its work again, because get.media changes; known results are not made twice",
         "frames (cut): wire get.media, 3 waiting",
-        "good (need): does its work again, because frames.shard changes; known results are not made twice",
-        "good (need): wire frames.shard, 0 waiting",
+    ]
+    assert next_record(second, read(GOOD), "3", seen=None) == back
+
+
+def test_what_follows_a_new_wire_goes_on_unless_its_recipes_come_back() -> None:
+    two = GOOD + "  more: {type: get, from: look}\n"
+    wired = two.replace("from: get,", "from: [get, more],")
+    cut, wide = deployed(two), deployed(wired)
+    assert kinds(cut, wired) == {"frames": "edited"}
+    assert deployed(wired, cut, "2").nodes["good"].since == "1"
+    again = diff(cut, read(wired), {}, seen=recipes_of(wide))
+    assert [(c.node, c.why) for c in again.changes] == [
+        ("frames", ""),
+        ("good", "older messages of frames.shard count again"),
     ]
 
 
@@ -156,6 +177,8 @@ def test_a_new_node_with_new_messages_only() -> None:
     text = GOOD + "  more: {type: cut, from: get}\n"
     new = next_record(deployed(GOOD), read(text), "2", new_only=["more"], ends=Ends(3, 40))
     assert new.nodes["more"].start == 41
+    assert not new.nodes["more"].accepts(MEDIA, new.nodes["get"].recipes[0], 40)
+    assert new.nodes["more"].accepts(MEDIA, new.nodes["get"].recipes[0], 41)
     again = deployed(text.replace("from: get}", "from: get, every: 9s}"), new, "3")
     assert (again.nodes["more"].since, again.nodes["more"].start) == ("3", 41)
     with pytest.raises(LodeError, match="no node nobody"):
@@ -205,7 +228,7 @@ def full(extra: str = "") -> str:
 
 def test_with_all_slots_in_use_nodes_start_again_in_place() -> None:
     old = deployed(full())
-    new = deployed(full().replace("720", "480"), old, "2")
+    new = next_record(old, read(full(), types(cut_version=2)), "2")
     cuts = [node for node in new.nodes.values() if node.type == "cut"]
     assert sorted(node.slot for node in cuts) == list(range(1, 17))
     assert {node.since for node in cuts} == {"2"}

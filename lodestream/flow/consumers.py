@@ -1,0 +1,161 @@
+"""Makes the consumers of a flow what its record says: level, not edge, so that doing it again mends what was cut short.
+
+Which start of a consumer it is stands in its metadata: a durable that has another `since` than the record is deleted
+and made again. It may give everything again then: identities refuse a second output, and the memo saves the work.
+"""
+
+from collections.abc import Container, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from nats.aio.client import Client
+
+from lodestream.flow.model import Consumer, Deployed
+from lodestream.streams import SECOND, ask
+from proto import subjects
+
+NODE, SINCE, UNTIL = "lode.node", "lode.since", "lode.until"
+"""Metadata of a consumer: its node, its start, and for a backfill the last sequence that it is for."""
+SETTINGS: dict[str, Any] = {
+    "ack_policy": "explicit",
+    "ack_wait": 30 * SECOND,
+    "max_deliver": 6,
+    "max_ack_pending": 20_000,
+}
+COUNTING: dict[str, Any] = {"ack_policy": "none", "mem_storage": True, "inactive_threshold": 5 * SECOND}
+"""A consumer that is only asked how much it would give."""
+GRACE = timedelta(seconds=2)
+"""A durable made again under the same name waits this long: workers have read the new record by then."""
+
+Info = dict[str, Any]
+"""A consumer as JetStream describes it."""
+
+
+async def reconcile(nc: Client, record: Deployed) -> list[str]:
+    """Make the flow's consumers what the record says; gives what was done, in words.
+
+    Filters first: what comes on a new wire from then on reaches the node by itself, and a backfill made afterwards
+    brings the rest. Raises LodeError where the server refuses.
+    """
+    wanted = {(c.stream, c.durable): c for c in record.consumers()}
+    found = await _found(nc, record.flow, {durable for _, durable in wanted})
+    done = []
+    for key, consumer in wanted.items():
+        if key in found and _since(found[key]) == consumer.since and _rewire(found[key], consumer):
+            await _update(nc, found[key], consumer)
+            done.append(f"{consumer.durable}: filters changed ({consumer.node})")
+    stale = [key for key, info in found.items() if key not in wanted or _since(info) != wanted[key].since]
+    for key in stale:
+        await delete(nc, *key)
+        done.append(f"{key[1]}: deleted")
+    for key, consumer in wanted.items():
+        if key not in found or key in stale:
+            await _create(nc, consumer, again=key in stale)
+            done.append(f"{consumer.durable}: made ({consumer.node})")
+    return done
+
+
+async def delete_all(nc: Client, flow: str) -> list[str]:
+    """Delete every consumer of a flow; gives their names."""
+    found = await _found(nc, flow)
+    for key in found:
+        await delete(nc, *key)
+    return [durable for _, durable in found]
+
+
+async def delete(nc: Client, stream: str, durable: str) -> None:
+    """Delete a consumer; one that is not there is no mistake."""
+    await ask(nc, f"CONSUMER.DELETE.{stream}.{durable}", {}, may_lack=True)
+
+
+async def drained(nc: Client, backfill: Consumer) -> bool:
+    """Whether a backfill has given all that it is for, and all of that was acked."""
+    info = await ask(nc, f"CONSUMER.INFO.{backfill.stream}.{backfill.durable}", {}, may_lack=True)
+    if info is None or _since(info) != backfill.since:
+        return False
+    if not info["num_pending"] and not info["num_ack_pending"]:
+        return True
+    return bool(info["ack_floor"]["stream_seq"] >= int(info["config"]["metadata"][UNTIL]))
+
+
+async def count(nc: Client, wires: Iterable[str], flow: str) -> dict[str, int]:
+    """The messages that are stored now for each subject filter of a flow."""
+    found = {}
+    for wire in wires:
+        stream = subjects.SEEDS if subjects.is_seed(wire) else subjects.stream(flow)
+        name = f"lode-count-{nc.new_inbox().rpartition('.')[2]}"
+        config = COUNTING | {"name": name, "filter_subject": wire}
+        body = {"stream_name": stream, "config": config}
+        info = await ask(nc, f"CONSUMER.CREATE.{stream}.{name}.{wire}", body, may_lack=True)
+        found[wire] = info["num_pending"] if info else 0
+        await delete(nc, stream, name)
+    return found
+
+
+async def last_sequence(nc: Client, stream: str) -> int:
+    """The last sequence of a stream; 0 where there is none."""
+    info = await ask(nc, f"STREAM.INFO.{stream}", {}, may_lack=True)
+    return int(info["state"]["last_seq"]) if info else 0
+
+
+async def _found(nc: Client, flow: str, names: Container[str] = ()) -> dict[tuple[str, str], Info]:
+    """The flow's consumers: on its stream those that a deploy has made or wants to name so, and that of its seeds."""
+    stream = subjects.stream(flow)
+    listed: list[Info] = []
+    while page := await ask(nc, f"CONSUMER.LIST.{stream}", {"offset": len(listed)}, may_lack=True):
+        listed += page["consumers"] or []
+        if len(listed) >= page["total"]:
+            break
+    found = {(stream, info["name"]): info for info in listed if NODE in _metadata(info) or info["name"] in names}
+    if seeds := await ask(nc, f"CONSUMER.INFO.{subjects.SEEDS}.{flow}", {}, may_lack=True):
+        found[subjects.SEEDS, flow] = seeds
+    return found
+
+
+def _metadata(info: Info) -> dict[str, str]:
+    return info["config"].get("metadata") or {}
+
+
+def _since(info: Info) -> str:
+    return _metadata(info).get(SINCE, "")
+
+
+def _rewire(info: Info, consumer: Consumer) -> bool:
+    config = info["config"]
+    now = config.get("filter_subjects") or [config.get("filter_subject", "")]
+    return set(now) != set(consumer.filters)
+
+
+async def _update(nc: Client, info: Info, consumer: Consumer) -> None:
+    """Change the filters and leave all else as it is."""
+    config = {k: v for k, v in info["config"].items() if k != "filter_subject"} | _filters(consumer)
+    await _put(nc, consumer, config, "update")
+
+
+async def _create(nc: Client, consumer: Consumer, *, again: bool) -> None:
+    metadata = {NODE: consumer.node, SINCE: consumer.since}
+    if consumer.temporary:
+        metadata[UNTIL] = str(await last_sequence(nc, consumer.stream))
+    names = {"name": consumer.durable, "durable_name": consumer.durable, "metadata": metadata}
+    config = SETTINGS | names | _filters(consumer) | _start(consumer)
+    if again:
+        config["pause_until"] = (datetime.now(UTC) + GRACE).isoformat().replace("+00:00", "Z")
+    await _put(nc, consumer, config, "create")
+
+
+def _start(consumer: Consumer) -> dict[str, Any]:
+    if consumer.start == 1:
+        return {"deliver_policy": "all"}
+    return {"deliver_policy": "by_start_sequence", "opt_start_seq": consumer.start}
+
+
+def _filters(consumer: Consumer) -> dict[str, Any]:
+    """Never an empty list: that would be everything."""
+    if not consumer.filters:
+        raise ValueError(f"{consumer.durable} has no filters")
+    return {"filter_subjects": list(consumer.filters)}
+
+
+async def _put(nc: Client, consumer: Consumer, config: dict[str, Any], action: str) -> None:
+    body = {"stream_name": consumer.stream, "config": config, "action": action}
+    await ask(nc, f"CONSUMER.CREATE.{consumer.stream}.{consumer.durable}", body)

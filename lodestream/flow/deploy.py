@@ -1,0 +1,209 @@
+"""Deploys, pauses and removes flows while data flows.
+
+The record is written first, over the revision that was read, and the consumers are then made what it says: a crash in
+between is healed by deploying again, and of two deploys at once the second is refused.
+"""
+
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+from nats.aio.client import Client
+
+from lodestream.errors import LodeError
+from lodestream.flow import consumers, store, stream
+from lodestream.flow.diff import Diff, compare
+from lodestream.flow.model import Deployed, Flow
+from lodestream.flow.record import Ends, next_record, recipes_of
+from lodestream.flow.store import Conflict, Stored
+from lodestream.streams import ask
+from proto import subjects
+
+TURNS = 8
+"""Times that a change is tried again when others change the same flow."""
+
+
+class Report(NamedTuple):
+    """What a deploy has done."""
+
+    diff: Diff
+    revision: int
+    consumers: list[str]
+    """What was done to consumers, in words."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was touched."""
+        return self.diff.text or bool(self.consumers)
+
+    def lines(self) -> list[str]:
+        """In words, a line for each thing."""
+        said = self.diff.lines()
+        if self.consumers and not self.diff.changes:
+            said = ["deployed as it is, but for what was cut short or changed by hand and is now put right:"]
+            said += [f"  {line}" for line in self.consumers]
+        return said
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """What removing a flow has taken away, and what its stream holds (held, where it was purged)."""
+
+    flow: str
+    consumers: list[str]
+    messages: int
+    bytes: int
+    purged: bool
+
+
+async def preview(nc: Client, flow: Flow, *, new_only: Collection[str] = ()) -> tuple[Diff, int]:
+    """What deploying `flow` would do now, and the revision that this is true of."""
+    plan = await _plan(nc, flow, new_only)
+    return plan.diff, plan.stored.revision
+
+
+async def deploy(
+    nc: Client, flow: Flow, *, expect_revision: int | None = None, new_only: Collection[str] = ()
+) -> Report:
+    """Make `flow` what runs; only what changed is touched.
+
+    The nodes in `new_only` get from their new wires only what comes from now on, not what is stored. Raises Conflict
+    where somebody else changed the flow meanwhile, or since `expect_revision`; LodeError where the server refuses.
+    """
+    plan = await _plan(nc, flow, new_only)
+    revision = plan.stored.revision
+    if expect_revision not in (None, revision):
+        raise Conflict(f"flow {flow.name} is at revision {revision}, not {expect_revision}; look at it: lode flow diff")
+    await stream.ensure(nc, flow.name, recipes_of(plan.record) | recipes_of(plan.stored.record))
+    if plan.record is not plan.stored.record:
+        revision = await store.save(nc, plan.record, revision)
+    done = await _converge(nc, flow.name, Stored(plan.record, revision))
+    await finish_backfills(nc, [flow.name])
+    return Report(plan.diff, revision, done)
+
+
+class _Plan(NamedTuple):
+    stored: Stored
+    record: Deployed
+    diff: Diff
+
+
+async def _plan(nc: Client, flow: Flow, new_only: Collection[str]) -> _Plan:
+    stored, known = await store.load(nc, flow.name), await stream.seen(nc, flow.name)
+    seen = None if known is None else known | recipes_of(stored.record)
+    ends = Ends()
+    if new_only:
+        last = consumers.last_sequence
+        ends = Ends(await last(nc, subjects.SEEDS), await last(nc, subjects.stream(flow.name)))
+    record = next_record(stored.record, flow, _now(), seen=seen, new_only=new_only, ends=ends)
+    wires = {wire for node in record.nodes.values() for wire in node.wires} if record is not stored.record else ()
+    counts = await consumers.count(nc, wires, flow.name)
+    return _Plan(stored, record, compare(stored.record, record, flow, counts))
+
+
+async def _converge(nc: Client, flow: str, stored: Stored) -> list[str]:
+    """Make consumers what the newest record says: whoever changes it while we do is not undone by us."""
+    done = []
+    for _ in range(TURNS):
+        done += await consumers.reconcile(nc, stored.record) if stored.record else await consumers.delete_all(nc, flow)
+        newest = await store.load(nc, flow)
+        if newest.revision == stored.revision:
+            return done
+        stored = newest
+    raise Conflict(f"flow {flow} is changed by others all the time; deploy again when they are done")
+
+
+async def remove(nc: Client, flow: str, *, purge: bool = False) -> Removed:
+    """Stop a flow: its record and consumers go. What it gave is kept, unless `purge`: then its stream goes too,
+    and with it its seeds and dead letters; objects stay.
+
+    Raises LodeError where there is no such flow.
+    """
+    name = subjects.stream(flow)
+    record, revision = await store.read(nc, flow)
+    state = await stream.state(nc, flow)
+    if record is None and state is None:
+        await store.refuse(nc, flow)
+    if record is not None:
+        await store.erase(nc, flow, revision)
+    gone = await consumers.delete_all(nc, flow)
+    if purge:
+        await ask(nc, f"STREAM.DELETE.{name}", {}, may_lack=True)
+        await ask(nc, f"STREAM.PURGE.{subjects.SEEDS}", {"filter": subjects.seeds(flow)}, may_lack=True)
+        dead = subjects.dead(flow, "*", "*", "*")
+        await ask(nc, f"STREAM.PURGE.{subjects.DEAD}", {"filter": dead}, may_lack=True)
+    held = state["state"] if state else {"messages": 0, "bytes": 0}
+    return Removed(flow, gone, held["messages"], held["bytes"], purge)
+
+
+async def pause(nc: Client, flow: str, nodes: Collection[str] = ()) -> list[str]:
+    """Let workers take nothing more for these nodes, or for all; gives those that ran. Raises LodeError."""
+    return await _set_paused(nc, flow, nodes, True)
+
+
+async def resume(nc: Client, flow: str, nodes: Collection[str] = ()) -> list[str]:
+    """Undo `pause`; gives those nodes that were paused. Raises LodeError."""
+    return await _set_paused(nc, flow, nodes, False)
+
+
+async def _set_paused(nc: Client, flow: str, nodes: Collection[str], paused: bool) -> list[str]:
+    def switch(record: Deployed) -> list[str]:
+        if unknown := [name for name in nodes if name not in record.nodes]:
+            raise LodeError(f"flow {flow} has no node {unknown[0]!r}; its nodes: {', '.join(record.nodes)}")
+        turned = [name for name in nodes or record.nodes if record.nodes[name].paused is not paused]
+        for name in turned:
+            record.nodes[name].paused = paused
+        return turned
+
+    return await _edit(nc, flow, switch)
+
+
+async def _edit(nc: Client, flow: str, change: Callable[[Deployed], list[str]]) -> list[str]:
+    """Apply a change to the newest record, again when others were first; writes nothing where it changed nothing."""
+    for turn in range(TURNS):
+        stored = await store.load(nc, flow)
+        record = stored.record or await store.refuse(nc, flow)
+        if not (done := change(record)):
+            return []
+        record.at = _now()
+        try:
+            await store.save(nc, record, stored.revision)
+            return done
+        except Conflict:
+            if turn == TURNS - 1:
+                raise
+    return []
+
+
+async def finish_backfills(nc: Client, flows: Collection[str] | None = None) -> list[str]:
+    """Remove the backfills, of all flows or these, that have given everything; gives their durables, for the log.
+
+    To be called every few seconds for as long as flows run.
+    """
+    finished = []
+    for record in await store.listing(nc):
+        if (flows is None or record.flow in flows) and any(node.backfills for node in record.nodes.values()):
+            finished += await _finish(nc, record)
+    return finished
+
+
+async def _finish(nc: Client, record: Deployed) -> list[str]:
+    temporary = [consumer for consumer in record.consumers() if consumer.temporary]
+    through = {(c.durable, c.since) for c in temporary if await consumers.drained(nc, c)}
+
+    def drop(record: Deployed) -> list[str]:
+        gone = []
+        for node in record.nodes.values():
+            named = [(subjects.durable(node.type, b.slot), b.since) for b in node.backfills]
+            node.backfills = [b for b, key in zip(node.backfills, named, strict=True) if key not in through]
+            gone += [durable for durable, since in named if (durable, since) in through]
+        return gone
+
+    gone = await _edit(nc, record.flow, drop) if through else []
+    if gone:
+        await _converge(nc, record.flow, await store.load(nc, record.flow))
+    return gone
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
