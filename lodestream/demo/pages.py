@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 
 from lodestream.demo.clips import Clip
+from lodestream.local.home import write_whole
 
 CLIPS = {
     "/videos/harbour.mp4": Clip("harbour", seconds=8),
@@ -62,9 +63,7 @@ def _keep(folder: Path, path: str, make: Callable[[], bytes]) -> None:
     file = _file(folder, path)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(file.name + ".part")
-        part.write_bytes(make())
-        part.replace(file)
+        write_whole(file, make())
 
 
 def _file(folder: Path, path: str) -> Path:

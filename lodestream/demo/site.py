@@ -12,6 +12,7 @@ from aiohttp import web
 
 from lodestream.demo.pages import CLIPS, PLAYLIST_CLIP, write_site
 from lodestream.errors import LodeError
+from lodestream.local.home import write_whole
 from proto import ids
 
 HOST = "127.0.0.1"
@@ -58,7 +59,7 @@ class Site:
 @asynccontextmanager
 async def serve(folder: Path) -> AsyncIterator[Site]:
     """The site, up until the block ends. Its port is kept in `folder`, because a video's id is a digest of its URL."""
-    site = Site(folder / f"site-{_EDITION}")
+    site = Site(files_in(folder))
     application = web.Application()
     application.router.add_get("/{path:.*}", site.answer)
     runner = web.AppRunner(application, access_log=None)
@@ -69,6 +70,11 @@ async def serve(folder: Path) -> AsyncIterator[Site]:
         yield site
     finally:
         await runner.cleanup()
+
+
+def files_in(folder: Path) -> Path:
+    """Where the site's files lie in its folder."""
+    return folder / f"site-{_EDITION}"
 
 
 async def _listen(runner: web.AppRunner, kept: Path) -> int:
@@ -84,7 +90,7 @@ async def _listen(runner: web.AppRunner, kept: Path) -> int:
     for port in PORTS:
         if await _bind(runner, port):
             kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_bytes(msgspec.json.encode({"port": port}))
+            write_whole(kept, msgspec.json.encode({"port": port}))
             return port
     raise LodeError(f"no free port from {PORTS.start} to {PORTS.stop - 1} for the demo's site")
 

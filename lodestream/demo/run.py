@@ -1,0 +1,160 @@
+"""`lode demo`: the main job on embedded parts, from published seeds to an outcome that is checked."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lodestream.bus import Bus
+from lodestream.catalog import Answer, Ways, sql
+from lodestream.cli.instance import operator
+from lodestream.cli.wait import Meanwhile
+from lodestream.demo import pages, report
+from lodestream.demo.expect import differences, expected, found
+from lodestream.demo.sheet import Still, contact_sheet
+from lodestream.demo.site import Site, serve
+from lodestream.errors import LodeError
+from lodestream.flow.consumers import last_sequence
+from lodestream.flow.deploy import deploy
+from lodestream.flow.lint import lint
+from lodestream.idle import until_idle
+from lodestream.local import Home, down, is_up, up
+from lodestream.objects import open_objects
+from lodestream.status import FlowStatus
+from proto import subjects
+
+NAME = "demo"
+LIMIT = 120.0
+"""Seconds until the flow must be idle."""
+FLOW = """\
+# What `lode demo` deploys. allow_hosts: its own site, and no other private address.
+flow: demo
+nodes:
+  seeds:  {{type: intake}}
+  find:   {{type: discover, from: seeds, allow_hosts: ["{site}"]}}
+  get:    {{type: fetch, from: find, allow_hosts: ["{site}"]}}
+  frames: {{type: extract, from: get, every: 1s}}
+"""
+_STILLS = """select shard_key, byte_offset, byte_length, time_ms, regexp_replace(url, '^https?://', ''), f.damaged
+    from frames f join media using (flow, media_id) where flow = 'demo' order by url, time_ms"""
+
+
+async def demo() -> int:
+    """Run it in this environment's instance; 0 where the outcome is what the site must give. Raises LodeError."""
+    home, began = Home.find(), time.monotonic()
+    with running(home):
+        async with serve(home.root / "demo") as site, operator() as bus:
+            return await Demo(home, site, bus, began).run()
+
+
+@contextmanager
+def running(home: Home) -> Iterator[None]:
+    """An instance in `home`: the one that is up, else one for as long as the block lasts."""
+    if is_up(home):
+        report.say(f"instance  {home.root}, which is up")
+        yield
+        return
+    up(home, detach=True)
+    report.say(f"instance  {home.root}, started for the demo")
+    try:
+        yield
+    finally:
+        down(home)
+
+
+def seeds(site: Site) -> list[bytes]:
+    """What is published: a seed in every form, and one that is none."""
+    others = [path for path in pages.CLIPS if path.startswith("/videos/") and path not in (pages.PLAIN, pages.ORIGINAL)]
+    listed = [*others, pages.TRACKED, pages.COPY, pages.FAKE, pages.GONE]
+    return [
+        msgspec.json.encode({"kind": "url", "value": site.url(pages.PLAIN), "labels": {"from": "demo"}}),
+        site.url(pages.ORIGINAL).encode(),
+        b'{"kind": "vidoe", "value": "no kind of seed"}',
+        msgspec.json.encode({"kind": "feed", "value": site.url(pages.FEED)}),
+        site.url(pages.PAGE).encode(),
+        site.url(pages.PLAYLIST).encode(),
+        "\n".join(["# one a line", *map(site.url, listed)]).encode(),
+    ]
+
+
+class Demo:
+    """One run on a running instance."""
+
+    def __init__(self, home: Home, site: Site, bus: Bus, began: float):
+        self.home, self.site, self.bus, self.began = home, site, bus, began
+        self.folder = home.root / "demo"
+
+    async def run(self) -> int:
+        """Everything in order; the exit status."""
+        was_whole, known = await self.is_whole(), await self.stored()
+        await self.deploy()
+        await self.publish()
+        flow = await self.settle()
+        wrong = differences(expected(), await found(self.rows, self.site.base))
+        added = await self.stored() - known
+        if was_whole and (added or self.site.hits):
+            wrong.append(f"nothing new expected; {added} messages added, {self.site.sent} bytes downloaded")
+        await self.show(flow)
+        report.verdict(wrong, added, known, self.site, time.monotonic() - self.began)
+        report.what_next()
+        return 1 if wrong else 0
+
+    async def is_whole(self) -> bool:
+        """Whether an earlier run has brought everything to its end."""
+        return bool(await self.stored()) and not differences(expected(), await found(self.rows, self.site.base))
+
+    async def stored(self) -> int:
+        """Outputs that the flow's stream has been given so far."""
+        return await last_sequence(self.bus.nc, subjects.stream(NAME))
+
+    async def deploy(self) -> None:
+        """Write the flow file, for people to look at, and deploy it."""
+        file = self.folder / "demo.yaml"
+        file.write_text(FLOW.format(site=self.site.address))
+        flow, problems = lint(file.read_text())
+        if flow is None:
+            raise LodeError("; ".join(problem.show(str(file)) for problem in problems))
+        await deploy(self.bus.nc, flow)
+        report.say(f"flow      {file}: {' -> '.join(flow.nodes)}")
+
+    async def publish(self) -> None:
+        """Publish the seeds, as anybody's NATS client would."""
+        payloads = seeds(self.site)
+        for payload in payloads:
+            await self.bus.nc.jetstream().publish(subjects.seeds(NAME), payload)
+        report.say(f"seeds     {len(payloads)} messages on {subjects.seeds(NAME)}, one of them malformed on purpose")
+
+    async def settle(self) -> FlowStatus:
+        """Wait until the flow is idle, showing how it goes."""
+        with Meanwhile(time.monotonic()) as meanwhile:
+            async for now in until_idle(self.bus, NAME, LIMIT):
+                meanwhile.show(now)
+        return now
+
+    async def show(self, flow: FlowStatus) -> None:
+        """Print what came of it, and draw the contact sheet."""
+        waiting = {node.name: node.waiting + node.in_flight for node in flow.nodes}
+        report.nodes((await self.ask(report.NODES)).objects(), waiting)
+        report.unique((await self.ask(report.UNIQUE)).objects()[0])
+        for query in report.QUERIES:
+            report.answer(query, await self.ask(query))
+        report.say(f"contact sheet: {await self.draw()}")
+
+    async def draw(self) -> Path:
+        """Write the contact sheet; its path."""
+        stills = [Still(*row) for row in await self.rows(_STILLS)]
+        sheet, videos = self.folder / "contact-sheet.png", len({still.source for still in stills})
+        title = f"Lodestream demo: {len(stills)} frames of {videos} videos, the first of every second"
+        await contact_sheet(open_objects(self.home.objects.as_uri()), stills, title, sheet)
+        return sheet
+
+    async def ask(self, query: str) -> Answer:
+        """What the catalog answers."""
+        return await sql(query, Ways(self.bus.nc, self.home.catalog))
+
+    async def rows(self, query: str) -> list[list[Any]]:
+        """The rows of the catalog's answer."""
+        return (await self.ask(query)).rows
