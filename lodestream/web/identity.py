@@ -35,10 +35,10 @@ class Identity(NamedTuple):
 
 
 def tidy(url: str) -> str:
-    """The URL as it is to be requested: host in lower-case ASCII, without login, usual port and fragment.
+    """The URL as it is to be requested: host in lower-case ASCII, without login, usual port, trackers and fragment.
 
-    Path and query keep their order and their escapes, which a signature may cover. Raises ValueError, saying what is
-    wrong, where it is not a whole http or https URL.
+    Path and query else keep their order and their escapes, which a signature may cover. Raises ValueError, saying what
+    is wrong, where it is not a whole http or https URL.
     """
     url = url.strip()
     if len(url) > LONGEST:
@@ -46,17 +46,16 @@ def tidy(url: str) -> str:
     if _CONTROL.search(url):
         raise ValueError("a URL with a control character in it")
     parts = _split(url)
+    query = "&".join(p for p in parts.query.split("&") if not _TRACKERS.match(p.partition("=")[0]))
     try:
-        return safe_url_string(urlunsplit((parts.scheme, _netloc(parts), parts.path or "/", parts.query, "")))
+        return safe_url_string(urlunsplit((parts.scheme, _netloc(parts), parts.path or "/", query, "")))
     except UnicodeError as error:
         raise ValueError("a URL with half a character (a lone surrogate) in it") from error
 
 
 def canonical(url: str) -> str:
-    """The URL that stands for all its spellings: tidy, query sorted, trackers dropped. Raises ValueError as `tidy`."""
-    parts = urlsplit(tidy(url))
-    query = "&".join(p for p in parts.query.split("&") if not _TRACKERS.match(p.partition("=")[0]))
-    return canonicalize_url(urlunsplit(parts._replace(query=query)))
+    """The URL that stands for all its spellings: tidy, its query sorted. Raises ValueError as `tidy`."""
+    return canonicalize_url(tidy(url))
 
 
 def identify(url: str) -> Identity:
