@@ -10,12 +10,10 @@ from nats.js.api import DeliverPolicy
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from lodestream.errors import LodeError
+from lodestream.flow.store import NOT_THE_LAST
 from lodestream.letters import INPUT_KEPT, now
 from proto import subjects
 from proto.messages import Again, DeadLetter, Resolved, encode
-
-NOT_THE_LAST = 10071
-"""JetStream's refusal of a publish that expected another last message on the subject."""
 
 OFFERED_BEFORE = "maximum messages per subject exceeded"
 """How JetStream describes its refusal of an identity that it has."""

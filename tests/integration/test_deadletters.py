@@ -14,15 +14,14 @@ from lodestream.errors import LodeError
 from lodestream.letters import INPUT_KEPT
 from proto import subjects
 from proto.messages import Again, Candidate, DeadLetter, Resolved, encode
-from tests.support.cli import jetstream, make_streams, nats_server
+from tests.support.cli import bus_with_streams
 
 
 @pytest.fixture
 async def js(tmp_path: Path) -> AsyncIterator[JetStreamContext]:
     """JetStream with the streams of flow `f`."""
-    async with nats_server(tmp_path / "nats") as url, jetstream(url) as context:
-        await make_streams(context, "f")
-        yield context
+    async with bus_with_streams(tmp_path, "f") as bus:
+        yield bus.nc.jetstream()
 
 
 def candidate(ident: str) -> bytes:

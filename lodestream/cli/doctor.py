@@ -1,0 +1,89 @@
+"""`lode doctor`: looks for what keeps an instance from working, and says what to do."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import click
+
+from lodestream.cli.commands import asynchronous, examples
+
+if TYPE_CHECKING:
+    from lodestream.cli.checks import Finding
+    from lodestream.cli.output import Cell
+    from lodestream.local import Home
+
+
+@click.command(epilog=examples("lode doctor", "lode doctor --json"))
+@click.option("--json", "as_json", is_flag=True, help="An array of findings, for programs.")
+@asynchronous
+async def doctor(as_json: bool) -> int:
+    """Look for what is in the way.
+
+    Checks versions, disk, ports, servers, write access, the clock and node types, and says what to do. Fails where
+    something keeps Lodestream from working; a note alone does not.
+    """
+    from lodestream.cli import checks, output
+    from lodestream.cli.wording import plural
+    from lodestream.local import Home
+
+    home = Home.find()
+    found = [*checks.machine(), *checks.node_types(), *checks.folder(home), *checks.ports(home)]
+    found += [finding async for finding in _instance(home)]
+    bad = sum(finding.verdict == "bad" for finding in found)
+    if as_json:
+        output.print_json([finding._asdict() for finding in found])
+    else:
+        output.show(output.table(["", "", "", ""], [_row(finding) for finding in found], fold=True))
+        output.show("", f"{plural(bad, 'problem')}." if bad else "Everything is as it should be.")
+    return 1 if bad else 0
+
+
+def _row(finding: "Finding") -> "list[Cell]":
+    from lodestream.cli.output import Mark
+
+    style = {"ok": "good", "note": "warn", "bad": "bad"}[finding.verdict]
+    advice = Mark(f"-> {finding.advice}", "bold") if finding.advice else None
+    return [Mark(finding.verdict, style), finding.what, finding.said, advice]
+
+
+async def _instance(home: "Home") -> "AsyncIterator[Finding]":
+    """What runs: the server, the object store, the catalog, everything that `lode status` finds in the way."""
+    from lodestream.catalog import Ways, sql
+    from lodestream.cli.checks import Finding, skew
+    from lodestream.cli.instance import operator
+    from lodestream.errors import LodeError
+    from lodestream.local import read_state
+    from lodestream.status import gather
+    from lodestream.streams import ask
+    from proto import subjects
+
+    if (state := read_state(home)) is None:
+        yield Finding("instance", "note", f"nothing is up in {home.root}", "start it: lode up -d")
+        return
+    try:
+        async with operator() as bus:
+            yield Finding("instance", "ok", f"up, NATS answers at {state.nats_url}")
+            info = await ask(bus.nc, f"STREAM.INFO.{subjects.SEEDS}", {}) or {}
+            yield skew(info["ts"])
+            yield await _objects(home)
+            answer = await sql("select 1", Ways(bus.nc))
+            yield Finding("catalog", "ok", f"answers in {answer.ms:.0f} ms")
+            for problem in (await gather(bus, home, state)).problems:
+                yield Finding("status", "bad", problem)
+    except LodeError as error:
+        yield Finding("instance", "bad", str(error), "lode down, then lode up -d")
+
+
+async def _objects(home: "Home") -> "Finding":
+    """Whether the object store keeps what it is given."""
+    from lodestream.cli.checks import Finding
+    from lodestream.objects import open_objects
+    from proto import keys
+
+    objects, key = open_objects(home.objects.as_uri()), keys.snapshot("doctor")
+    await objects.put(key, b"doctor")
+    kept = await objects.get(key) == b"doctor"
+    await objects.delete(key)
+    if not kept:
+        return Finding("objects", "bad", "gave back something else than was stored", "look at the disk")
+    return Finding("objects", "ok", "keeps what it is given")

@@ -1,0 +1,206 @@
+"""`lode flow`: write, check, deploy and look at flows."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lodestream.cli.commands import asynchronous, complete_flow, examples
+
+if TYPE_CHECKING:
+    from lodestream.cli.output import Cell
+    from lodestream.flow.diff import Diff
+    from lodestream.flow.model import Flow
+    from lodestream.status import FlowStatus
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+NEW_ONLY = "Node whose new wires give only what comes from now on, not what is stored. May be given more than once."
+
+
+@click.group(
+    epilog=examples(
+        'lode flow new cats --query "cat jumps" --every 1s', "lode flow lint cats.yaml", "lode flow deploy cats.yaml"
+    )
+)
+def flow() -> None:
+    """Write, check, deploy and look at flows."""
+
+
+@flow.command(epilog=examples("lode flow lint cats.yaml", "lode flow lint flows/*.yaml"))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
+def lint(files: tuple[Path, ...]) -> int:
+    """Check flow files.
+
+    Types of wires, unknown fields, cycles and so on, each mistake with its line and column. Needs no server.
+    """
+    from lodestream.cli import output
+    from lodestream.cli.wording import plural
+
+    good = True
+    for file in files:
+        if flow := checked(file):
+            output.show(f"{file}: good; flow {flow.name}, {plural(len(flow.nodes), 'node')}")
+        good = good and flow is not None
+    return 0 if good else 1
+
+
+def checked(file: Path) -> "Flow | None":
+    """The flow in a file; None, with its mistakes printed, where it has some. Raises LodeError if unreadable."""
+    from lodestream.cli import output
+    from lodestream.flow.lint import lint
+    from lodestream.flow.load import read
+
+    text = read(file)
+    flow, problems = lint(text)
+    lines = text.splitlines()
+    for problem in problems:
+        output.show(problem.show(str(file)))
+        if output.is_terminal() and problem.line <= len(lines):
+            output.show(_marked(lines[problem.line - 1], problem.column))
+    return flow
+
+
+def _marked(line: str, column: int) -> str:
+    """The line, and under it a mark at the column, from 1."""
+    indent = "".join(" " if letter != "\t" else "\t" for letter in line[: column - 1])
+    return f"    {line}\n    {indent}^"
+
+
+@flow.command(epilog=examples("lode flow diff cats.yaml"))
+@click.argument("file", type=FILE)
+@click.option("--new-only", metavar="NODE", multiple=True, help=NEW_ONLY)
+@asynchronous
+async def diff(file: Path, new_only: tuple[str, ...]) -> int:
+    """Say what a deploy would do, and touch nothing."""
+    from lodestream.cli.instance import operator
+    from lodestream.flow import deploy as deploying
+
+    if not (flow := checked(file)):
+        return 1
+    async with operator() as bus:
+        found, _ = await deploying.preview(bus.nc, flow, new_only=new_only)
+    _print_diff(found)
+    return 0
+
+
+def _print_diff(diff: "Diff") -> None:
+    from lodestream.cli import output
+
+    output.show(f"flow {diff.flow}", *(f"  {line}" for line in diff.lines()))
+
+
+@flow.command(epilog=examples("lode flow deploy cats.yaml", "lode flow deploy cats.yaml --new-only frames --yes"))
+@click.argument("file", type=FILE)
+@click.option("--new-only", metavar="NODE", multiple=True, help=NEW_ONLY)
+@click.option("--yes", is_flag=True, help="Do not ask, also where work is done again.")
+@asynchronous
+async def deploy(file: Path, new_only: tuple[str, ...], yes: bool) -> int:
+    """Put a flow to work, or change it.
+
+    It may work meanwhile: only what differs is touched. On a terminal it asks first where a node would do its work
+    again or be removed.
+    """
+    from lodestream.cli import output
+    from lodestream.cli.instance import operator
+    from lodestream.flow import deploy as deploying
+
+    if not (flow := checked(file)):
+        return 1
+    async with operator() as bus:
+        found, revision = await deploying.preview(bus.nc, flow, new_only=new_only)
+        _print_diff(found)
+        if not yes and output.is_terminal() and any(c.kind in ("recomputes", "removed") for c in found.changes):
+            click.confirm("Deploy that?", abort=True, err=True)
+        report = await deploying.deploy(bus.nc, flow, expect_revision=revision, new_only=new_only)
+    if report.changed:
+        output.note(f'Deployed. Give it something: lode seed {flow.name} "..."; watch it: lode status --watch')
+    return 0
+
+
+@flow.command(epilog=examples("lode flow ls", "lode flow ls --json"))
+@click.option("--json", "as_json", is_flag=True, help="An array of records, for programs.")
+@asynchronous
+async def ls(as_json: bool) -> None:
+    """List the deployed flows."""
+    from lodestream.cli import output
+    from lodestream.cli.instance import operator
+    from lodestream.flow import store
+    from lodestream.status import flow_status
+
+    async with operator() as bus:
+        records = await store.listing(bus.nc)
+        flows = [await flow_status(bus, record) for record in records]
+    if as_json:
+        output.print_json(records)
+    elif not flows:
+        output.note(
+            'No flow is deployed. Write one: lode flow new cats --query "cat jumps"; then: lode flow deploy FILE'
+        )
+    else:
+        heads = ["flow", "nodes", "waiting", "in flight", "messages", "stream", "changed"]
+        output.print_table(heads, [_summary(flow) for flow in flows])
+
+
+def _summary(flow: "FlowStatus") -> "list[Cell]":
+    from lodestream.cli.wording import ago, size
+
+    waiting, in_flight = sum(node.waiting for node in flow.nodes), sum(node.in_flight for node in flow.nodes)
+    return [flow.flow, len(flow.nodes), waiting, in_flight, flow.messages, size(flow.bytes), ago(flow.at)]
+
+
+@flow.command(epilog=examples("lode flow show cats", "lode flow show cats > cats.yaml"))
+@click.argument("name", metavar="FLOW", shell_complete=complete_flow)
+@asynchronous
+async def show(name: str) -> None:
+    """Print the file of a deployed flow."""
+    from lodestream.cli.instance import operator
+    from lodestream.flow import store
+
+    async with operator() as bus:
+        click.echo((await store.load_deployed(bus.nc, name)).text.rstrip("\n"))
+
+
+@flow.command(epilog=examples("lode flow rm cats", "lode flow rm cats --purge"))
+@click.argument("name", metavar="FLOW", shell_complete=complete_flow)
+@click.option("--purge", is_flag=True, help="Its stream as well: seeds, outputs and dead letters. Objects stay.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@asynchronous
+async def rm(name: str, purge: bool, yes: bool) -> None:
+    """Stop a flow.
+
+    What it gave is kept, and deploying it again finds that done.
+    """
+    from lodestream.cli import output
+    from lodestream.cli.instance import operator
+    from lodestream.cli.wording import plural
+    from lodestream.flow import deploy as deploying
+
+    async with operator() as bus:
+        if purge and not yes and output.is_terminal():
+            click.confirm(f"Forget everything that flow {name} has seen and given?", abort=True, err=True)
+        gone = await deploying.remove(bus.nc, name, purge=purge)
+    messages = plural(gone.messages, "message")
+    output.show(f"flow {name} removed; {f'its {messages} are gone' if gone.purged else f'its {messages} are kept'}")
+
+
+def _switch(verb: str, done: str, doc: str) -> click.Command:
+    """`pause` and `resume` differ in one call."""
+
+    @click.command(verb, help=doc, epilog=examples(f"lode flow {verb} cats", f"lode flow {verb} cats get"))
+    @click.argument("name", metavar="FLOW", shell_complete=complete_flow)
+    @click.argument("nodes", metavar="[NODE]...", nargs=-1)
+    @asynchronous
+    async def switch(name: str, nodes: tuple[str, ...]) -> None:
+        from lodestream.cli import output
+        from lodestream.cli.instance import operator
+        from lodestream.flow import deploy as deploying
+
+        async with operator() as bus:
+            turned = await getattr(deploying, verb)(bus.nc, name, nodes)
+        output.show(f"{done}: {', '.join(turned)}" if turned else f"nothing to {verb}: {name} is so already")
+
+    return switch
+
+
+flow.add_command(_switch("pause", "paused", "Let a flow, or some of its nodes, take nothing more for now."))
+flow.add_command(_switch("resume", "resumed", "Let a paused flow, or some of its nodes, go on."))

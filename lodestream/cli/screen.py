@@ -1,0 +1,103 @@
+"""How an instance's status looks: tables on a terminal and in a pipe alike."""
+
+from typing import TYPE_CHECKING, Any
+
+from lodestream.cli.output import Cell, Mark, table
+from lodestream.cli.wording import ago, plural, size
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lodestream.status import FlowStatus, NodeStatus, Status
+
+HEADS = ["", "node", "type", "workers", "waiting", "in flight", "gave", "rejected", "dead", "now"]
+SHOWN = 2
+"""Entities in hand that a node's line names."""
+
+
+def whole(status: "Status") -> "list[RenderableType]":
+    """Everything, a part after the other."""
+    parts: list[RenderableType] = [heading(status)]
+    for flow in status.flows:
+        parts += ["", flow_heading(flow), flow_table(flow)]
+    if not status.flows:
+        parts += ["", "No flow is deployed."]
+        parts += ['Write one: lode flow new cats --query "cat jumps"; put it to work: lode flow deploy cats.yaml']
+    parts += ["", processes(status)]
+    return parts + problems(status)
+
+
+def heading(status: "Status") -> str:
+    """Where, since when, how much room."""
+    state = f"up since {ago(status.since)}" if status.ready else "starting"
+    return f"{status.home}: {state}, NATS at {status.nats_url}, {size(status.disk.free)} free"
+
+
+def flow_heading(flow: "FlowStatus") -> "RenderableType":
+    """A flow's name and how much it holds."""
+    from rich.text import Text
+
+    behind = flow.catalog_behind
+    catalog = (
+        "not read by the catalog" if behind is None else f"catalog {behind:,} behind" if behind else "in the catalog"
+    )
+    return Text.assemble(
+        (flow.flow, "bold"), f"  changed {ago(flow.at)}, {plural(flow.messages, 'message')}, {catalog}"
+    )
+
+
+def flow_table(flow: "FlowStatus") -> "RenderableType":
+    """A line for each node."""
+    return table(HEADS, [_node(node) for node in flow.nodes])
+
+
+def _node(node: "NodeStatus") -> list[Cell]:
+    workers: Cell = Mark("none", "warn") if not node.workers and node.waiting else node.workers
+    dead: Cell = Mark(f"{node.dead:,}", "bad") if node.dead else node.dead
+    return [
+        "",
+        node.name,
+        node.type,
+        workers,
+        node.waiting,
+        node.in_flight,
+        node.given,
+        node.rejected,
+        dead,
+        _now(node),
+    ]
+
+
+def _now(node: "NodeStatus") -> Cell:
+    """What it is at, or what keeps it from that."""
+    if node.waits_for:
+        return Mark(f"waits: {node.waits_for}", "warn")
+    if node.paused:
+        return Mark("paused", "warn")
+    named = [f"{entity} {how_far(fields)}".rstrip() for entity, fields in list(node.live.items())[:SHOWN]]
+    more = len(node.live) - SHOWN
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+
+def how_far(fields: dict[str, Any]) -> str:
+    """A handler's report in words: `34 %`, `1.2 MB`, `12 frames`."""
+    done, total = fields.get("bytes"), fields.get("total")
+    if isinstance(done, int | float) and isinstance(total, int | float) and total > 0:
+        return f"{min(done / total, 1):.0%}".replace("%", " %")
+    if isinstance(done, int | float):
+        return size(done)
+    return " ".join(f"{value} {name}" for name, value in fields.items())
+
+
+def processes(status: "Status") -> str:
+    """Which processes run, in one line; those that do not by themselves."""
+    running = [p.name for p in status.processes if p.state == "running"]
+    others = [f"{p.name} {p.state}" for p in status.processes if p.state != "running"]
+    return "running: " + ", ".join(running) + (f"; not running: {', '.join(others)}" if others else "")
+
+
+def problems(status: "Status") -> "list[RenderableType]":
+    """What is in the way."""
+    from rich.text import Text
+
+    return [Text(f"! {problem}", "warn") for problem in status.problems]

@@ -1,0 +1,88 @@
+"""`lode seed`: publish seeds, as `nats pub seeds.<flow>` does."""
+
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from lodestream.cli.commands import asynchronous, complete_flow, examples
+
+KINDS = "query, url, channel, playlist, feed, gallery, list, folder, records"
+
+
+@click.command(
+    epilog=examples(
+        'lode seed cats "cat jumps over a box"',
+        "lode seed cats https://example.org/cat.mp4 https://example.org/feed.xml",
+        "lode seed cats --file seeds.txt --limit 50",
+        "cat seeds.txt | lode seed cats -",
+        "lode seed cats https://example.org/feed.xml --again",
+    )
+)
+@click.argument("flow", shell_complete=complete_flow)
+@click.argument("values", metavar="[VALUE|-]...", nargs=-1)
+@click.option("--file", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Seeds, one a line.")
+@click.option("--kind", metavar="KIND", help=f"What the values are; guessed where not said. One of: {KINDS}.")
+@click.option("--limit", type=click.IntRange(1, 100_000), help="Candidates at most, of each seed.")
+@click.option("--again", is_flag=True, help="Look again where these seeds have been looked at before.")
+@asynchronous
+async def seed(
+    flow: str, values: tuple[str, ...], file: Path | None, kind: str | None, limit: int | None, again: bool
+) -> None:
+    """Publish seeds for a flow.
+
+    A seed is a search, a URL, or JSON; - reads them from standard input, one a line.
+    """
+    from lodestream.cli import output
+    from lodestream.cli.instance import operator
+    from lodestream.cli.wording import plural
+    from lodestream.flow import store
+    from proto import subjects
+
+    lines = read_lines(values, file)
+    if not lines:
+        raise click.UsageError("no seeds; give values, --file FILE, or - to read lines", click.get_current_context())
+    payloads = [payload(line, options(kind, limit, again)) for line in lines]
+    async with operator() as bus:
+        await store.load_deployed(bus.nc, flow)
+        js = bus.nc.jetstream()
+        for each in payloads:
+            await js.publish(subjects.seeds(flow), each)
+    output.note(f"{plural(len(payloads), 'seed')} published on {subjects.seeds(flow)}; see them done: lode wait {flow}")
+
+
+def read_lines(values: tuple[str, ...], file: Path | None) -> list[str]:
+    """The seeds of the arguments, of the file and of standard input; blank lines and # comments are none."""
+    texts = [file.read_bytes()] if file else []
+    texts += [sys.stdin.buffer.read() if value == "-" else value.encode("utf-8", "surrogateescape") for value in values]
+    try:
+        lines = [line.strip() for text in texts for line in text.decode("utf-8-sig").split("\n")]
+    except UnicodeDecodeError as error:
+        what = f"{file} is" if file else "these seeds are"
+        raise click.UsageError(f"{what} no text in UTF-8 (byte {error.start})", click.get_current_context()) from None
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def options(kind: str | None, limit: int | None, again: bool) -> dict[str, Any]:
+    """What the options say about every seed, as its JSON has it."""
+    from lodestream.letters import now
+    from proto.messages import SeedKind
+
+    if kind and kind not in get_args(SeedKind):
+        raise click.BadParameter(f"{kind!r} is none of: {KINDS}", param_hint="--kind")
+    given = {"kind": kind, "limit": limit, "round": now() if again else None}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def payload(line: str, given: dict[str, Any]) -> bytes:
+    """One seed as it is published: the line itself, or JSON where options say more about it."""
+    import msgspec
+
+    if not given:
+        return line.encode()
+    try:
+        fields = msgspec.json.decode(line) if line.startswith("{") else {"value": line}
+    except msgspec.MsgspecError:
+        return line.encode()  # intake says what is wrong with it, and keeps it
+    return msgspec.json.encode({**fields, **given})

@@ -1,0 +1,239 @@
+"""How an instance stands: what waits at each node, who works on it, what the catalog knows, what is in the way."""
+
+import asyncio
+import shutil
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+import nats.errors
+
+from lodestream.bus import Bus
+from lodestream.catalog import Ways, sql
+from lodestream.errors import LodeError
+from lodestream.flow import store
+from lodestream.flow.model import Deployed
+from lodestream.local.home import Home
+from lodestream.local.state import Process, State
+from lodestream.streams import ask
+from proto import subjects
+
+LITTLE_ROOM = 2 << 30
+"""Bytes left on the disk under which that is said."""
+COUNTS = "select flow, node, out, rejected, dead from progress"
+PATIENCE = 5.0
+"""Seconds that the catalog may take to count."""
+SLOWEST_ANSWER, QUIET = 1.0, 0.15
+"""Seconds to wait for the first worker's answer, and after the last."""
+
+
+class NodeStatus(msgspec.Struct, kw_only=True):
+    """One node of a deployed flow."""
+
+    name: str
+    type: str
+    paused: bool
+    waiting: int = 0
+    """Messages not yet handed to a worker."""
+    in_flight: int = 0
+    """Messages handed to a worker and not yet answered; those that wait for another attempt included."""
+    workers: int = 0
+    given: int | None = None
+    """Outputs in the catalog, the rejected aside; None where the catalog does not say."""
+    rejected: int | None = None
+    dead: int | None = None
+    waits_for: str = ""
+    """The part that is away or full, in words."""
+    live: dict[str, dict[str, Any]] = {}
+    """What is in hand, by entity, and how far it is."""
+
+
+class FlowStatus(msgspec.Struct, kw_only=True):
+    """One deployed flow."""
+
+    flow: str
+    at: str
+    """When it was last changed, ISO 8601."""
+    nodes: list[NodeStatus]
+    messages: int
+    """Messages in its stream."""
+    bytes: int
+    last_seq: int
+    catalog_behind: int | None
+    """Messages that the catalog has not applied; None where it has never read this stream."""
+
+    @property
+    def busy(self) -> list[NodeStatus]:
+        """The nodes that have something waiting or in flight."""
+        return [node for node in self.nodes if node.waiting or node.in_flight]
+
+
+class Disk(msgspec.Struct):
+    """The file system that the instance lies on, in bytes."""
+
+    free: int
+    total: int
+
+
+class Status(msgspec.Struct, kw_only=True):
+    """A running instance."""
+
+    home: str
+    since: str
+    nats_url: str
+    ready: bool
+    processes: list[Process]
+    flows: list[FlowStatus]
+    disk: Disk
+    problems: list[str]
+    """What is in the way, and what to do about it."""
+
+
+async def gather(bus: Bus, home: Home, state: State, only: str = "") -> Status:
+    """The whole picture; of one flow where `only` names it. Raises LodeError where there is no such flow."""
+    records = [await store.load_deployed(bus.nc, only)] if only else await store.listing(bus.nc)
+    flows = [await flow_status(bus, record) for record in records]
+    await add_details(bus, flows)
+    usage = shutil.disk_usage(home.root)
+    disk = Disk(usage.free, usage.total)
+    return Status(
+        home=str(home.root),
+        since=state.since,
+        nats_url=state.nats_url,
+        ready=state.ready,
+        processes=state.processes,
+        flows=flows,
+        disk=disk,
+        problems=[
+            *_process_problems(state),
+            *(p for flow in flows for p in _flow_problems(flow)),
+            *_disk_problems(disk),
+        ],
+    )
+
+
+async def flow_status(bus: Bus, flow: Deployed) -> FlowStatus:
+    """What waits and is in flight at each node of one flow, in the order of its file.
+
+    Seeds are looked at before the flow's own stream: work moves downstream meanwhile, and must not be missed.
+    """
+    name = subjects.stream(flow.flow)
+    found = {**await _consumers(bus, subjects.SEEDS), **await _consumers(bus, name)}
+    stream = await ask(bus.nc, f"STREAM.INFO.{name}", {}) or {}
+    nodes = {n: NodeStatus(name=n, type=node.type, paused=node.paused) for n, node in flow.nodes.items()}
+    for consumer in flow.consumers():
+        waiting, in_flight = found.get((consumer.stream, consumer.durable), (0, 0))
+        nodes[consumer.node].waiting += waiting
+        nodes[consumer.node].in_flight += in_flight
+    behind = found.get((name, subjects.CATALOG))
+    return FlowStatus(
+        flow=flow.flow,
+        at=flow.at,
+        nodes=list(nodes.values()),
+        messages=stream["state"]["messages"],
+        bytes=stream["state"]["bytes"],
+        last_seq=stream["state"]["last_seq"],
+        catalog_behind=sum(behind) if behind else None,
+    )
+
+
+async def _consumers(bus: Bus, stream: str) -> dict[tuple[str, str], tuple[int, int]]:
+    """Messages waiting and in flight at every consumer of a stream."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    while True:
+        page = await ask(bus.nc, f"CONSUMER.LIST.{stream}", {"offset": len(found)}) or {}
+        for info in page["consumers"]:
+            found[stream, info["name"]] = (info["num_pending"], info["num_ack_pending"])
+        if not page["consumers"] or len(found) >= page["total"]:
+            return found
+
+
+async def add_details(bus: Bus, flows: list[FlowStatus]) -> None:
+    """What the workers and the catalog say of the nodes, written into them."""
+    await asyncio.gather(_add_workers(bus, flows), _add_counts(bus, flows))
+
+
+async def _add_counts(bus: Bus, flows: list[FlowStatus]) -> None:
+    """Nothing where the catalog does not answer: it may be starting, and status is asked for when things are bad."""
+    try:
+        answer = await sql(COUNTS, Ways(bus.nc), seconds=PATIENCE)
+    except LodeError:
+        return
+    counts = {(flow, node): rest for flow, node, *rest in answer.rows}
+    for flow in flows:
+        for node in flow.nodes:
+            node.given, node.rejected, node.dead = counts.get((flow.flow, node.name), (0, 0, 0))
+
+
+class _Tally(msgspec.Struct):
+    """What a worker counts for one node, as far as it is shown."""
+
+    waits_for: str = ""
+    live: dict[str, dict[str, Any]] = {}
+
+
+class _Endpoint(msgspec.Struct):
+    subject: str
+    data: _Tally | None = None
+
+
+class _Stats(msgspec.Struct):
+    id: str
+    endpoints: list[_Endpoint] | None = None
+
+
+async def _add_workers(bus: Bus, flows: list[FlowStatus]) -> None:
+    """What the workers say of themselves, written into the nodes that they serve."""
+    tallies: dict[str, dict[str, list[_Tally]]] = defaultdict(lambda: defaultdict(list))
+    for worker in await _ask_workers(bus):
+        for endpoint in worker.endpoints or []:
+            tallies[endpoint.subject][worker.id].append(endpoint.data or _Tally())
+    for flow in flows:
+        for node in flow.nodes:
+            mine = tallies[f"{flow.flow}.{node.name}"]
+            said = [tally for each in mine.values() for tally in each]
+            node.workers = len(mine)
+            node.waits_for = next((tally.waits_for for tally in said if tally.waits_for), "")
+            node.live = {entity: fields for tally in said for entity, fields in tally.live.items()}
+
+
+async def _ask_workers(bus: Bus) -> list[_Stats]:
+    """What the workers answer to `nats micro stats`. Nobody knows how many there are: it waits until all is quiet."""
+    inbox, found, patience = bus.nc.new_inbox(), [], SLOWEST_ANSWER
+    answers = await bus.nc.subscribe(inbox)
+    await bus.nc.publish("$SRV.STATS", reply=inbox)
+    try:
+        while True:
+            msg = await answers.next_msg(timeout=patience)
+            if msg.data:
+                found.append(msgspec.json.decode(msg.data, type=_Stats))
+            patience = QUIET
+    except nats.errors.TimeoutError:
+        return found
+    finally:
+        await answers.unsubscribe()
+
+
+def _process_problems(state: State) -> list[str]:
+    return [
+        f"{p.name} ended {p.restarts} times, the last time by {p.last_exit}; see: lode logs {p.name}"
+        for p in state.processes
+        if p.state == "waiting"
+    ]
+
+
+def _flow_problems(flow: FlowStatus) -> list[str]:
+    said = []
+    for node in flow.nodes:
+        if node.waits_for:
+            said.append(f"{flow.flow}: {node.name} waits: {node.waits_for}")
+        if node.waiting and not node.workers and not node.paused:
+            said.append(f"{flow.flow}: no worker takes what waits at {node.name}; see: lode logs {node.type}")
+    if flow.catalog_behind is None and flow.messages:
+        said.append(f"{flow.flow}: the catalog does not read this flow; see: lode logs {subjects.CATALOG}")
+    return said
+
+
+def _disk_problems(disk: Disk) -> list[str]:
+    little = disk.free < LITTLE_ROOM
+    return [f"only {disk.free / 1e9:.1f} GB left on the disk of this instance; make room"] if little else []
