@@ -34,7 +34,7 @@ class Discover(Settings, kw_only=True, frozen=True):
     """What a node that discovers can be told."""
 
     limit: Annotated[int, setting("videos of one seed at most; a seed's own limit goes before", ge=1, le=100_000)] = 200
-    timeout: Annotated[Duration, setting("for one seed; a seed's own timeout goes before")] = Duration(300)
+    timeout: Annotated[Duration, setting("time for one seed; a seed's own timeout goes before")] = Duration(300)
     search: Annotated[
         str,
         setting(
@@ -45,7 +45,7 @@ class Discover(Settings, kw_only=True, frozen=True):
     ] = "ytsearch"
     allow_hosts: Annotated[
         list[Annotated[str, setting("address:port", pattern=HOST_PORT)]],
-        setting("private addresses that may be asked", examples=[["127.0.0.1:8000"]]),
+        setting("addresses that may be asked although they are not public", examples=[["127.0.0.1:8000"]]),
     ] = msgspec.field(default_factory=list)
     allow_folders: Annotated[
         list[Annotated[str, setting("a path", pattern="^/")]],

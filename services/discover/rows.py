@@ -33,10 +33,9 @@ def row(downloader: Downloader, url: str, info: dict[str, Any], key: str | None 
     """The video at `url`, of which `info` says more in yt-dlp's words; None where the URL is none that can be asked."""
     plain = unsmuggle_url(url)[0]
     try:
-        identified = identified_by_site(downloader, plain, key) or (*identity.identify(plain), identity.tidy(plain))
+        media_id, source, clean = _identified(extractor(downloader, plain, key), plain)
     except ValueError:
         return None
-    media_id, source, clean = identified
     return {
         "id": media_id,
         "url": clean,
@@ -49,17 +48,21 @@ def row(downloader: Downloader, url: str, info: dict[str, Any], key: str | None 
     }
 
 
-def identified_by_site(downloader: Downloader, url: str, key: str | None = None) -> tuple[str, str, str] | None:
-    """Media id, source and URL where the site has an id of its own in its URLs. Raises ValueError on what is no URL."""
-    made_for = extractor(downloader, url, key)
-    native = made_for.get_temp_id(url) if made_for else None
-    if not made_for or not native:
-        return None
+def _identified(made_for: type[InfoExtractor] | None, url: str) -> tuple[str, str, str]:
+    """Media id, source and URL to ask for. Raises ValueError on what is no http URL.
+
+    A site's own id counts only where each of its URLs is one video: else two videos of one post would be one.
+    """
+    clean = identity.tidy(url)
+    if not made_for:
+        return (*identity.identify(url), clean)
+    fragment = url.strip()[len(urldefrag(url.strip()).url) :]  # on such a site it may name the video
     name = made_for.ie_key().lower()
     site = ALIASES.get(name) or made_for.IE_NAME.lower().partition(":")[0]
-    fragment = urldefrag(url).fragment  # on such sites it may name the video
-    clean = identity.tidy(url) + (f"#{fragment}" if fragment else "")
-    return ids.media_id(ALIASES.get(name, name), native), site, clean
+    native = made_for.get_temp_id(url) if made_for.is_single_video(url) else None
+    if native:
+        return ids.media_id(ALIASES.get(name, name), native), site, clean + fragment
+    return ids.web_id(identity.canonical(url) + fragment), site, clean + fragment
 
 
 def text(value: Any) -> str:

@@ -64,6 +64,12 @@ def test_sites_that_share_numbers_are_told_apart(downloader: Any) -> None:
     assert len({r["id"] for r in found if r}) == 3
 
 
+def test_two_videos_of_one_post_stay_two(downloader: Any) -> None:
+    found = [row(downloader, f"https://x.com/me/status/1876543210987654321/video/{n}", {}) for n in (1, 2)]
+    assert [r["source"] for r in found if r] == ["twitter", "twitter"]
+    assert len({r["id"] for r in found if r}) == 2
+
+
 @pytest.mark.parametrize("url", ["", "x", "kaltura:1:2", "ftp://example.com/a.mp4", "//example.com/a.mp4", "http://["])
 def test_what_cannot_be_asked_for_over_http_is_no_row(downloader: Any, url: str) -> None:
     assert row(downloader, url, {}) is None
