@@ -100,7 +100,7 @@ class Lister:
             yield from self._follow(url, key, depth + 1)
 
     def _page(self, url: str) -> Iterator[Row]:
-        """A page of a site that yt-dlp does not know: a feed, or several videos; else one, for fetch to judge."""
+        """A page of a site that yt-dlp does not know: a feed, or several videos; else one, for fetch to decide."""
         found: Iterable[Row] = []
         try:
             found = self._looked_at(url)

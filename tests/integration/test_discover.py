@@ -110,7 +110,7 @@ async def test_what_is_one_video_by_its_url_is_not_asked_for(discover, path):
 
 
 @pytest.mark.parametrize("path", ["/none.html", "/404.html", "/clips/one", "/endless.html"])
-async def test_what_is_no_list_is_left_to_fetch_to_judge(discover, path):
+async def test_what_is_no_list_is_left_to_fetch_to_decide(discover, path):
     await discover("url", discover.url(path))
     assert discover.paths == [path]
 
