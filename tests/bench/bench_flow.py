@@ -1,0 +1,123 @@
+"""The whole flow over 40 videos, memo cold, against its kernels called as plain functions.
+
+Kernels: download over HTTP with a SHA-256, sparse decode and JPEG encoding into shards. What the flow adds: NATS,
+discovery, probes, leases, memos, messages, the catalog. `python -m tests.bench.bench_flow`
+"""
+
+import asyncio
+import hashlib
+import struct
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from lodestream.bus import Bus, connect
+from lodestream.demo.clips import Clip
+from lodestream.flow.deploy import deploy
+from lodestream.flow.lint import lint
+from lodestream.idle import until_idle
+from lodestream.local import Home, connection, down, is_up, up
+from proto import subjects
+from services.extract.child import Task, extract
+from services.extract.sampler import Sampler
+from tests.bench.cpu import cpu_seconds
+from tests.bench.static_site import static_site
+
+VIDEOS, SECONDS = 40, 30
+CLIP = Clip("bench", seconds=SECONDS, fps=30, width=1280, height=720, bframes=3, gop=250)
+FLOW = """
+flow: bench
+nodes:
+  seeds:  {{type: intake}}
+  find:   {{type: discover, from: seeds, allow_hosts: ["{host}"]}}
+  get:    {{type: fetch, from: find, allow_hosts: ["{host}"], per_host: 8}}
+  frames: {{type: extract, from: get, every: 1s}}
+"""
+
+
+def make_videos(folder: Path) -> list[str]:
+    """Forty files that differ in a few bytes only, behind the last box: one encoding is enough."""
+    data = CLIP.encode()
+    for number in range(VIDEOS):
+        (folder / f"{number}.mp4").write_bytes(data + struct.pack(">I4sQ", 16, b"free", number))
+    return [f"{number}.mp4" for number in range(VIDEOS)]
+
+
+async def download(base: str, names: list[str], folder: Path) -> None:
+    """The first kernel."""
+    async with aiohttp.ClientSession() as http:
+        for name in names:
+            digest = hashlib.sha256()
+            with (folder / name).open("wb") as file:
+                async with http.get(base + name) as answer:
+                    async for chunk in answer.content.iter_any():
+                        digest.update(chunk)
+                        file.write(chunk)
+
+
+def kernels(base: str, names: list[str], folder: Path) -> float:
+    """CPU seconds of the kernels, one after the other in this process."""
+    began = time.process_time()
+    asyncio.run(download(base, names, folder))
+    for name in names:
+        task = Task(str(folder / name), name, base + name, "bench", Sampler(every=1.0), 90, None, 100_000)
+        (folder / f"{name}.shards").mkdir()
+        extract(task, folder / f"{name}.shards", lambda *_, **__: None)
+    return time.process_time() - began
+
+
+async def mine(bus: Bus, base: str, names: list[str]) -> int:
+    """Publish every video as a seed and wait; how many outputs the stream has."""
+    flow, problems = lint(FLOW.format(host=base.split("/")[2]))
+    if flow is None:
+        raise SystemExit(str(problems))
+    await deploy(bus.nc, flow)
+    for name in names:
+        await bus.nc.publish(subjects.seeds("bench"), (base + name).encode())
+    await bus.nc.flush()
+    last = 0
+    async for now in until_idle(bus, "bench", 300):
+        last = now.last_seq
+    return last
+
+
+async def whole_flow(home: Home, base: str, names: list[str]) -> tuple[float, float]:
+    """CPU seconds of every process of a running instance for the flow, and wall seconds."""
+    state = is_up(home)
+    assert state
+    bus = await connect(*connection(home), patience=5)
+    before, began = cpu_seconds(state.pid), time.perf_counter()
+    stored = await mine(bus, base, names)
+    used, wall = cpu_seconds(state.pid) - before, time.perf_counter() - began
+    await bus.close()
+    if stored != 5 * VIDEOS:  # a seed, a candidate, a listing, a media and a shard each
+        raise SystemExit(f"{stored} outputs, not {5 * VIDEOS}")
+    return used, wall
+
+
+def run() -> list[dict[str, Any]]:
+    """One row {what, ratio, target, cost, detail}."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "site").mkdir()
+        (folder / "plain").mkdir()
+        names, home = make_videos(folder / "site"), Home(folder / "home")
+        up(home, detach=True)
+        try:
+            with static_site(folder / "site") as base:
+                plain = kernels(base, names, folder / "plain")
+                used, wall = asyncio.run(whole_flow(home, base, names))
+        finally:
+            down(home)
+    detail = f"flow {used:.1f} CPU-s in {wall:.1f} s, kernels {plain:.1f} CPU-s, {VIDEOS} videos of {SECONDS} s"
+    return [
+        {"what": "whole flow / its kernels, CPU", "ratio": used / plain, "target": 1.25, "cost": True, "detail": detail}
+    ]
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(row)
