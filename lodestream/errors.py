@@ -1,6 +1,10 @@
 """What can go wrong, by kind: the kind decides what becomes of the message."""
 
 
+ATTEMPTS = 4
+"""A first try and three more, after 1, 2 and 4 seconds."""
+
+
 class LodeError(Exception):
     """Something a person can put right; shown as one line, without a traceback."""
 

@@ -1,14 +1,18 @@
 """What a handler is given: the node's settings, the parts it may use, and how to say how far it is."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from structlog.typing import FilteringBoundLogger
+if TYPE_CHECKING:  # whoever only reads declarations need not load the bus
+    from pathlib import Path
 
-from lodestream.leases import Leases
-from lodestream.objects import Objects
+    from structlog.typing import FilteringBoundLogger
+
+    from lodestream.leases import Leases
+    from lodestream.objects import Objects
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Job:
     progress: dict[str, Any] = field(default_factory=dict)
     """How far it is (`bytes`, `total` ...): shown live."""
     refused: list[Refusal] = field(default_factory=list)
+    lasting: bool = True
+    """Set to False where trying again later may give more: then it is not remembered for other flows."""
 
     def report(self, fields: dict[str, Any]) -> None:
         """Say how far it is; sent on as live progress a few times a second at most."""

@@ -14,7 +14,7 @@ import structlog
 
 from lodestream import trace
 from lodestream.bus import Delivery, Publisher
-from lodestream.errors import Malformed, Outage, Reject, Retry
+from lodestream.errors import ATTEMPTS, Malformed, Outage, Reject, Retry
 from lodestream.job import Job, Parts
 from lodestream.letters import Letters, raw_id
 from lodestream.memo import Manifest, Memo, Noted
@@ -25,8 +25,6 @@ from proto.messages import Again, Message, Rejected, seal
 
 log = structlog.get_logger()
 
-ATTEMPTS = 4
-"""A first try and three more, after 1, 2 and 4 seconds."""
 LONGEST_WAIT = 3600.0
 """Seconds before the next attempt at most, whatever a server asks for."""
 WINDOW = 256
@@ -163,7 +161,7 @@ class Runner:
             no = why
         finally:
             self.tally.live.pop(item.ident, None)
-        if memo and (no is None or no.lasting):
+        if memo and job.lasting and (no is None or no.lasting):
             await memo.keep(item.ident, time.perf_counter() - started, outputs, objects.written, no)
         if no:
             outputs = [*([] if self.node.streams else outputs), self._no(no, item)]

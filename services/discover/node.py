@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import msgspec
 
 from lodestream.children import Children, ChildTimeout, Limits
-from lodestream.errors import Reject, Retry
+from lodestream.errors import ATTEMPTS, Reject, Retry
 from lodestream.job import Job, Parts
 from lodestream.node import Node, Output, Settings, setting
-from lodestream.runner import ATTEMPTS
 from lodestream.units import Duration
 from lodestream.web.addresses import HOST_PORT
 from lodestream.web.verdicts import Verdict
@@ -119,6 +118,7 @@ def _conclusion(seed: Seed, job: Job, found: Found) -> Iterator[Output]:
     if failure and not isinstance(failure, Reject) and (not found.offered or job.attempt < ATTEMPTS):
         raise failure
     detail = str(failure) if failure else found.detail
+    job.lasting = found.complete and not failure
     yield "listings", Listed(id=seed.id, offered=found.offered, complete=found.complete, detail=detail)
     if not found.offered:
         raise failure or Reject("nothing found", detail, lasting=False)
