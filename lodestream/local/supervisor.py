@@ -1,0 +1,166 @@
+"""The embedded stack: a NATS server, then every service, kept running until told to stop."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from lodestream.bus import connect
+from lodestream.errors import LodeError
+from lodestream.local import ports
+from lodestream.local.child import Child, Program
+from lodestream.local.home import Home
+from lodestream.local.kinship import adopt_orphans, end_orphans, guarded
+from lodestream.local.lock import only_supervisor
+from lodestream.local.logs import RotatedLog, tail
+from lodestream.local.natsconf import program, server_name, write_config
+from lodestream.local.ready import introduces_itself, services_answer
+from lodestream.local.state import State, end_leftovers, now, write_state
+from lodestream.objects.directory import Directory
+from lodestream.registry import node_types
+from lodestream.rights import OPERATOR
+from lodestream.streams import ensure_streams
+
+NATS = "nats"
+START_LIMIT = 60.0
+"""Seconds until everything answers; a large JetStream store takes some of them."""
+ENDS_ALLOWED = 2
+"""How often a service may end by itself before it has ever answered."""
+GRACE = 15.0
+"""Seconds that a process told to end has; killed then, it loses nothing."""
+
+Ready = Callable[[State], None]
+
+
+class Supervisor:
+    """Runs one home's processes. `run` is its whole life."""
+
+    def __init__(self, home: Home, table: list[Program]) -> None:
+        self.home, self.table = home, table
+        self.state = State(pid=os.getpid(), since=now())
+        self._children: list[Child] = []
+        self._stop = asyncio.Event()
+        self._log = RotatedLog(home.logs / "supervisor.log")
+
+    async def run(self, on_ready: Ready | None = None) -> None:
+        """Start all, call `on_ready` once everything answers, end all at SIGTERM or SIGINT.
+
+        Raises LodeError, with the last lines of a log, where something does not start.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        try:
+            if await self._until_stopped(self._start()):
+                self.state.ready = True
+                self._changed("ready")
+                if on_ready:
+                    on_ready(self.state)
+                await self._stop.wait()
+        finally:
+            await self._end()
+
+    async def _until_stopped(self, work: "asyncio._CoroutineLike[None]") -> bool:
+        """Do the work, or leave it when told to stop; whether it was done. Raises what the work raises."""
+        task, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not task.done():
+            task.cancel()
+            return False
+        task.result()
+        return True
+
+    async def _start(self) -> None:
+        try:
+            async with asyncio.timeout(START_LIMIT):
+                await self._start_nats()
+                bus = await connect(self.state.nats_url, OPERATOR, self.home.password(OPERATOR), patience=START_LIMIT)
+                try:
+                    await ensure_streams(bus.nc)
+                    services = [self._add(p, self._environment(p)) for p in self.table]
+                    wanted = Counter(p.service for p in self.table if p.service)
+                    await services_answer(bus.nc, wanted, lambda: self._give_up_on(services))
+                finally:
+                    await bus.close()
+        except TimeoutError:
+            late = ", ".join(c.program.name for c in self._children)
+            raise LodeError(f"not ready after {START_LIMIT:g} s ({late}); see the logs in {self.home.logs}") from None
+
+    async def _start_nats(self) -> None:
+        """Raises LodeError where the server ends, though its port is free."""
+        while True:
+            instance = self.home.instance()
+            port = instance.ports[NATS] = ports.choose(NATS, instance.ports.get(NATS))
+            self.home.save(instance)
+            self.state.nats_url = self.home.nats_url()
+            server = Program(name=NATS, argv=[program(), "-c", str(write_config(self.home, node_types(), port))])
+            child = self._add(server, {**os.environ, **self.home.environment(OPERATOR)})
+            while not child.state.restarts:
+                if await introduces_itself(port, server_name(self.home)):
+                    return
+                await asyncio.sleep(0.02)
+            await child.stop(GRACE)
+            self._children.remove(child)
+            if ports.is_free(port):  # so it was not for the port that it ended
+                raise LodeError(self._last_words(child))
+
+    def _add(self, program: Program, env: Mapping[str, str]) -> Child:
+        child = Child(program, env, RotatedLog(self._log_file(program.name)), self._changed)
+        self._children.append(child)
+        self.state.processes = [c.state for c in self._children]
+        child.start()
+        return child
+
+    def _environment(self, program: Program) -> dict[str, str]:
+        return {**os.environ, "PYTHONUNBUFFERED": "1", **self.home.environment(program.user), **program.env}
+
+    def _give_up_on(self, services: list[Child]) -> None:
+        """Raises LodeError for a service that ends again and again."""
+        for child in services:
+            if child.state.restarts > ENDS_ALLOWED:
+                raise LodeError(self._last_words(child))
+
+    def _last_words(self, child: Child) -> str:
+        name = child.program.name
+        log = tail(self._log_file(name))
+        return f"{name} does not start (ended by {child.state.last_exit}); the end of its log:\n{log}"
+
+    def _changed(self, words: str) -> None:
+        write_state(self.home, self.state)
+        if words:
+            line = {"event": words, "timestamp": now(), "level": "info"}
+            self._log.write(msgspec.json.encode(line) + b"\n")
+
+    async def _end(self) -> None:
+        """Services first, so that they can hand back what they hold; then the server."""
+        adopt_orphans()
+        services = [c for c in self._children if c.program.name != NATS]
+        await asyncio.gather(*(child.stop(GRACE) for child in services))
+        await asyncio.gather(*(child.stop(GRACE) for child in self._children if child not in services))
+        end_orphans()
+        self.state.ready = False
+        self._changed("stopped")
+        self._log.close()
+
+    def _log_file(self, name: str) -> Path:
+        return self.home.logs / f"{name}.log"
+
+
+def supervise(home: Home, table: list[Program], on_ready: Ready | None = None) -> None:
+    """Run a home's processes until told to stop, in a guarded process of its own, where `on_ready` is called too.
+
+    Raises LodeError, in words for a person.
+    """
+    guarded(lambda: _supervise(home, table, on_ready))
+
+
+def _supervise(home: Home, table: list[Program], on_ready: Ready | None) -> None:
+    with only_supervisor(home):
+        home.prepare()
+        end_leftovers(home)
+        Directory(home.objects).sweep()
+        asyncio.run(Supervisor(home, table).run(on_ready))
