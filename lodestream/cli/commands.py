@@ -53,6 +53,15 @@ def asynchronous(work: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def confirm(question: str) -> None:
+    """Ask on a terminal whether to go on; a script is not asked. Raises LodeError where the answer is no."""
+    from lodestream.cli.output import is_terminal
+    from lodestream.errors import LodeError
+
+    if is_terminal() and not click.confirm(question, err=True):
+        raise LodeError("nothing was done")
+
+
 def complete_flow(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of deployed flows, for the shell; none where no instance answers at once."""
     import asyncio

@@ -84,7 +84,7 @@ async def show(what: tuple[str, ...], as_json: bool) -> None:
         output.print_json([each.letter for each in chosen])
         return
     for index, each in enumerate(chosen):
-        output.show("\n" if index else "", *_lines(each))
+        output.show(*([""] if index else []), *_lines(each))
 
 
 def _lines(each: "Dead") -> list[str]:

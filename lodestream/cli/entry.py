@@ -13,7 +13,7 @@ from lodestream.cli.commands import CONTEXT, START, Sections
 from lodestream.cli.completion import completion
 from lodestream.errors import LodeError
 
-ERROR, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+ERROR, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def _version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
@@ -63,7 +63,7 @@ def run(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
-        return BROKEN_PIPE
+        return ERROR
     except Exception as error:
         return _unexpected(error)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lodestream.cli.commands import asynchronous, complete_flow, examples
+from lodestream.cli.commands import asynchronous, complete_flow, confirm, examples
 
 if TYPE_CHECKING:
     from lodestream.cli.output import Cell
@@ -109,10 +109,12 @@ async def deploy(file: Path, new_only: tuple[str, ...], yes: bool) -> int:
     async with operator() as bus:
         found, revision = await deploying.preview(bus.nc, flow, new_only=new_only)
         _print_diff(found)
-        if not yes and output.is_terminal() and any(c.kind in ("recomputes", "removed") for c in found.changes):
-            click.confirm("Deploy that?", abort=True, err=True)
+        if not yes and any(change.kind in ("recomputes", "removed") for change in found.changes):
+            confirm("Deploy that?")
         report = await deploying.deploy(bus.nc, flow, expect_revision=revision, new_only=new_only)
-    if report.changed:
+    if report.consumers and not found.changes:
+        output.show(*(f"  put right: {line}" for line in report.consumers))
+    if found.text or found.changes:
         output.note(f'Deployed. Give it something: lode seed {flow.name} "..."; watch it: lode status --watch')
     return 0
 
@@ -176,8 +178,8 @@ async def rm(name: str, purge: bool, yes: bool) -> None:
     from lodestream.flow import deploy as deploying
 
     async with operator() as bus:
-        if purge and not yes and output.is_terminal():
-            click.confirm(f"Forget everything that flow {name} has seen and given?", abort=True, err=True)
+        if purge and not yes:
+            confirm(f"Forget everything that flow {name} has seen and given?")
         gone = await deploying.remove(bus.nc, name, purge=purge)
     messages = plural(gone.messages, "message")
     output.show(f"flow {name} removed; {f'its {messages} are gone' if gone.purged else f'its {messages} are kept'}")

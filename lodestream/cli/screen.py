@@ -29,7 +29,7 @@ def whole(status: "Status") -> "list[RenderableType]":
 
 def heading(status: "Status") -> str:
     """Where, since when, how much room."""
-    state = f"up since {ago(status.since)}" if status.ready else "starting"
+    state = f"up, started {ago(status.since)}" if status.ready else "starting"
     return f"{status.home}: {state}, NATS at {status.nats_url}, {size(status.disk.free)} free"
 
 

@@ -23,10 +23,10 @@ FEW = 20
 @click.argument("ident", metavar="ID")
 @asynchronous
 async def show(ident: str) -> None:
-    """Walk one entity from its cause to its outputs.
+    """Walk from causes to outputs.
 
-    A seed, a video, a shard or a frame. The beginning of an id is enough where only one begins so. A frame's id is
-    its video's, _ and its milliseconds.
+    ID is that of a seed, a video, a shard or a frame; its beginning is enough where only one begins so. A frame's id
+    is its video's, _ and its milliseconds.
     """
     from lodestream.cli import output
     from lodestream.cli.instance import catalog

@@ -4,6 +4,9 @@ import asyncio
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from lodestream.cli import output
 
@@ -16,10 +19,12 @@ BLOCK = 64 << 10
 async def show(files: Mapping[str, Path], count: int, follow: bool) -> None:
     """Print the last `count` lines of each file, by name; with `follow`, what is added to them until interrupted."""
     width = max(map(len, files)) if len(files) > 1 else 0
-    ends = {}
-    for name, file in files.items():
-        lines, ends[name] = last_lines(file, count)
+    found = {name: last_lines(file, count) for name, file in files.items()}
+    for name, (lines, _) in found.items():
         _print(name, lines, width)
+    if not any(lines for lines, _ in found.values()):
+        output.note(f"Nothing logged by {', '.join(files)}: normal operation is quiet.")
+    ends = {name: end for name, (_, end) in found.items()}
     while follow:
         await asyncio.sleep(EVERY)
         for name, file in files.items():
@@ -50,5 +55,17 @@ def _since(file: Path, start: int) -> tuple[list[str], int]:
 
 
 def _print(name: str, lines: list[str], width: int) -> None:
-    for line in lines:
-        output.show(f"{name:<{width}} | {line}" if width else line)
+    shown = [legible(line) for line in lines] if output.is_terminal() else lines
+    output.show(*(f"{name:<{width}} | {line}" if width else line for line in shown))
+
+
+def legible(line: str) -> str:
+    """A line of JSON as people read it: time, level, event, then the rest; any other line as it is."""
+    try:
+        fields = msgspec.json.decode(line, type=dict[str, Any])
+        time, level, event = (str(fields.pop(name)) for name in ("timestamp", "level", "event"))
+    except (msgspec.MsgspecError, KeyError):
+        return line
+    trail = "".join(f"\n    {part}" for part in str(fields.pop("exception", "")).splitlines())
+    rest = "".join(f"  {name}={value}" for name, value in fields.items())
+    return f"{time[11:19]} {level:<7} {event}{rest}{trail}"
