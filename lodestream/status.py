@@ -60,7 +60,7 @@ class FlowStatus(msgspec.Struct, kw_only=True):
     bytes: int
     last_seq: int
     catalog_behind: int | None
-    """Messages that the catalog has not applied; None where it has never read this stream."""
+    """Messages and dead letters that the catalog has not applied; None where it does not read them."""
 
     @property
     def busy(self) -> list[NodeStatus]:
@@ -119,13 +119,14 @@ async def flow_status(bus: Bus, flow: Deployed) -> FlowStatus:
     """
     name = subjects.stream(flow.flow)
     found = {**await _consumers(bus, subjects.SEEDS), **await _consumers(bus, name)}
+    dead = await _consumers(bus, subjects.DEAD)
     stream = await ask(bus.nc, f"STREAM.INFO.{name}", {}) or {}
     nodes = {n: NodeStatus(name=n, type=node.type, paused=node.paused) for n, node in flow.nodes.items()}
     for consumer in flow.consumers():
         waiting, in_flight = found.get((consumer.stream, consumer.durable), (0, 0))
         nodes[consumer.node].waiting += waiting
         nodes[consumer.node].in_flight += in_flight
-    behind = found.get((name, subjects.CATALOG))
+    behind = found.get((name, subjects.CATALOG)), dead.get((subjects.DEAD, subjects.CATALOG))
     return FlowStatus(
         flow=flow.flow,
         at=flow.at,
@@ -133,7 +134,7 @@ async def flow_status(bus: Bus, flow: Deployed) -> FlowStatus:
         messages=stream["state"]["messages"],
         bytes=stream["state"]["bytes"],
         last_seq=stream["state"]["last_seq"],
-        catalog_behind=sum(behind) if behind else None,
+        catalog_behind=sum(map(sum, filter(None, behind))) if all(behind) else None,
     )
 
 

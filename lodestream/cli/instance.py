@@ -1,7 +1,7 @@
 """The instance that the environment names, as commands reach it."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from lodestream.errors import LodeError
@@ -49,12 +49,14 @@ async def catalog() -> "AsyncIterator[Ask]":
     from lodestream.catalog import Ways, sql
     from lodestream.local import Home, read_state
 
-    home = Home.find()
+    home, nc = Home.find(), None
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(operator()) if read_state(home) else None
-        ways = Ways(bus.nc if bus else None, home.catalog)
+        if read_state(home):
+            with suppress(LodeError):  # it answers without NATS, too
+                nc = (await stack.enter_async_context(operator())).nc
+        ways = Ways(nc, home.catalog)
 
-        async def ask(query: str, rows: int | None = None) -> Answer:
+        async def ask(query: str, rows: int | None = None) -> "Answer":
             return await sql(query, ways, rows=rows)
 
         yield ask
