@@ -23,6 +23,8 @@ PACKET = 1 << 17
 """Bytes of one message on the socket, at most."""
 LINE = 4 << 20
 """Bytes of one event, at most."""
+NICE = 5
+"""Behind the services: downloads and decoding wait for those who answer people, not the other way round."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -152,6 +154,7 @@ def _prctl(option: int, value: int) -> None:
 def main(name: str, fd: int) -> None:
     """Import the module, say so (or why not), and serve."""
     sock = socket.socket(fileno=fd)
+    os.nice(NICE)
     try:
         module = import_module(name)
         getattr(module, "warm", lambda: None)()
