@@ -38,11 +38,11 @@ def expected() -> Outcome:
     frames[pages.TORN] = [t for t in frames[pages.TORN] if t < pages.TORN_SECONDS * 1000]
     refused = 3
     return Outcome(
-        offered=len(frames) + refused + 2,  # one of them three times: as it is, and tracked, by itself and in the feed
+        offered=len(frames) + refused + 1,  # one of them twice: as it is, and tracked, in the feed
         candidates=len(frames) + refused,
         frames=frames,
         damaged=frozenset({pages.TORN}),
-        rejected=Counter({"get: duplicate": 1, "get: fake": 1, "get: not found": 1}),
+        rejected=Counter({"get: duplicate": 1, "get: fake": 1, "get: gone": 1}),
         dead=Counter({"seeds": 1}),
     )
 

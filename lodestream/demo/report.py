@@ -5,23 +5,25 @@ import shlex
 from typing import Any
 
 from lodestream.catalog import Answer
-from lodestream.cli.output import Mark, show, table
+from lodestream.cli.output import Cell, Mark, cell_text, show, table
 from lodestream.cli.wording import plural, size
 from lodestream.demo.site import Site
 from lodestream.local.home import VARIABLE
 
-NODES = """select node, node_type, coalesce(inputs, (select count(*) from seeds where flow = 'demo')) as inputs, ports,
+NODES = """select node, node_type, inputs, ports, dead,
     (select string_agg(n || ' ' || reason, ', ' order by reason) from (select reason, count(*) as n from rejects r
-        where r.flow = 'demo' and r.node = p.node group by reason)) as rejected, dead
+        where r.flow = 'demo' and r.node = p.node group by reason)) as rejected
     from progress p where flow = 'demo'"""
 UNIQUE = """select (select sum(offered)::bigint from listings where flow = 'demo') as offered,
     (select count(*) from candidates where flow = 'demo') as by_url,
     (select count(*) from rejects where flow = 'demo' and reason = 'duplicate') as copies"""
 QUERIES = (
-    "select title, codec, width, height, duration_s, damaged from media where flow = 'demo' order by url",
-    "select node, reason, detail from rejects where flow = 'demo' union all "
-    "select node, reason, detail from dead where flow = 'demo'",
+    "select url, codec, m.width, m.height, duration_s, count(*) as frames, damage from media m "
+    "join frames using (flow, media_id) where flow = 'demo' group by all order by url",
+    "select reason, url as what, r.detail from rejects r join candidates c on entity = media_id where r.flow = 'demo' "
+    "union all select reason, input, detail from dead where flow = 'demo'",
 )
+"""What came of every video, and what was refused."""
 
 
 def say(text: str) -> None:
@@ -29,46 +31,50 @@ def say(text: str) -> None:
     show(text)
 
 
-def nodes(rows: list[dict[str, Any]], waiting: dict[str, int]) -> None:
+def nodes(rows: list[dict[str, Any]], published: int, waiting: dict[str, int]) -> None:
     """A line for each node: what went in, what came out, what was refused and why."""
     heads = ["node", "type", "in", "out", "rejected", "dead", "waiting"]
-    show("", table(heads, [_node(row, waiting[row["node"]]) for row in rows], fold=True), "")
+    show("", table(heads, [_node(row, published, waiting[row["node"]]) for row in rows], fold=True), "")
 
 
-def _node(row: dict[str, Any], waiting: int) -> list[Any]:
+def _node(row: dict[str, Any], published: int, waiting: int) -> list[Cell]:
+    took = published if row["inputs"] is None else row["inputs"]
     out = ", ".join(f"{number} {port}" for port, number in row["ports"].items() if port != "rejected")
-    return [row["node"], row["node_type"], row["inputs"], out, row["rejected"] or "", row["dead"], waiting]
+    return [row["node"], row["node_type"], took, out, row["rejected"], row["dead"], waiting]
 
 
 def unique(row: dict[str, int]) -> None:
     """How much of what was offered was new."""
     offered, by_url, copies = row["offered"], row["by_url"], row["copies"]
-    show(f"unique    {by_url - copies} of {offered} videos offered: {offered - by_url} had been offered before under "
-         f"the same or another spelling of their URL, {copies} was a copy of another", "")  # fmt: skip
+    show(f"unique    {by_url - copies} of the {offered} videos offered: {offered - by_url} under another spelling of "
+         f"a known URL, {copies} the same bytes as another", "")  # fmt: skip
 
 
 def answer(query: str, given: Answer) -> None:
     """A query as it can be typed, and what the catalog answers."""
-    rows = [["" if value is None else str(value) for value in row] for row in given.rows]
-    show(f"$ {lode()} sql {shlex.quote(query)}", table(given.columns, rows, fold=True), "")
+    show(f'$ {lode()} sql "{query}"', table(given.columns, given.rows, fold=True), "")
 
 
 def verdict(wrong: list[str], added: int, known: int, site: Site, seconds: float) -> None:
     """Whether all is as it must be, and what of it this run has added."""
     if wrong:
-        show(Mark("not as it must be:", "bad").text, *(f"  {line}" for line in wrong))
+        show(cell_text(Mark("Not as it must be:", "bad")), *(f"  {line}" for line in wrong))
         return
-    downloaded = f"{plural(sum(site.hits.values()), 'file')} ({size(site.sent)}) downloaded"
-    if known and not added:
-        show("nothing new: every seed, video and frame was known; nothing was added, nothing downloaded")
-    elif known:
-        show(f"carried on from {plural(known, 'message')} of an earlier run: {added} added, {downloaded}")
-    show(f"all as it must be, in {seconds:.0f} s" + ("" if known else f": {plural(added, 'message')}, {downloaded}"))
+    downloaded = f"{size(site.sent)} downloaded in {plural(sum(site.hits.values()), 'request')}"
+    if not known:
+        said = f"{plural(added, 'message')} stored, {downloaded}."
+    elif added:
+        said = f"Carried on from {plural(known, 'message')} of an earlier run: {added} added, {downloaded}."
+    else:
+        said = "Nothing new: every seed, video and frame was known; nothing was added, nothing downloaded."
+    show(cell_text(Mark(f"All is as it must be, after {seconds:.0f} s.", "good")), said)
 
 
-def what_next() -> None:
+def what_next(up: bool) -> None:
     """Three commands to try on the same instance."""
-    show("", "next:", f"  {lode()} up -d", f'  {lode()} sql "from sources"', f"  {lode()} status --watch")
+    first = "status --watch" if up else "up -d"
+    more = ("dead ls", 'flow new cats --query "cat jumps" --every 1s')
+    show("", "Next:", *(f"  {lode()} {command}" for command in (first, *more)))
 
 
 def lode() -> str:

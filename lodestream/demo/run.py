@@ -23,7 +23,7 @@ from lodestream.flow.lint import lint
 from lodestream.idle import until_idle
 from lodestream.local import Home, down, is_up, up
 from lodestream.objects import open_objects
-from lodestream.status import FlowStatus
+from lodestream.status import FlowStatus, add_details
 from proto import subjects
 
 NAME = "demo"
@@ -45,22 +45,25 @@ _STILLS = """select shard_key, byte_offset, byte_length, time_ms, regexp_replace
 async def demo() -> int:
     """Run it in this environment's instance; 0 where the outcome is what the site must give. Raises LodeError."""
     home, began = Home.find(), time.monotonic()
-    with running(home):
+    with running(home) as was_up:
         async with serve(home.root / "demo") as site, operator() as bus:
-            return await Demo(home, site, bus, began).run()
+            report.say(f"site      {site.base}: {len(pages.CLIPS) + 1} videos, encoded on the spot, and some mishaps")
+            status = await Demo(home, site, bus, began).run()
+    report.what_next(was_up)
+    return status
 
 
 @contextmanager
-def running(home: Home) -> Iterator[None]:
-    """An instance in `home`: the one that is up, else one for as long as the block lasts."""
+def running(home: Home) -> Iterator[bool]:
+    """An instance in `home`: the one that is up (True), else one for as long as the block lasts."""
     if is_up(home):
         report.say(f"instance  {home.root}, which is up")
-        yield
+        yield True
         return
+    report.say(f"instance  {home.root}, for as long as the demo lasts")
     up(home, detach=True)
-    report.say(f"instance  {home.root}, started for the demo")
     try:
-        yield
+        yield False
     finally:
         down(home)
 
@@ -99,7 +102,6 @@ class Demo:
             wrong.append(f"nothing new expected; {added} messages added, {self.site.sent} bytes downloaded")
         await self.show(flow)
         report.verdict(wrong, added, known, self.site, time.monotonic() - self.began)
-        report.what_next()
         return 1 if wrong else 0
 
     async def is_whole(self) -> bool:
@@ -127,21 +129,28 @@ class Demo:
             await self.bus.nc.jetstream().publish(subjects.seeds(NAME), payload)
         report.say(f"seeds     {len(payloads)} messages on {subjects.seeds(NAME)}, one of them malformed on purpose")
 
+    async def published(self) -> int:
+        """Seeds published so far, whatever became of them."""
+        subject = subjects.seeds(NAME)
+        info = await self.bus.nc.jetstream().stream_info(subjects.SEEDS, subjects_filter=subject)
+        return (info.state.subjects or {}).get(subject, 0)
+
     async def settle(self) -> FlowStatus:
         """Wait until the flow is idle, showing how it goes."""
         with Meanwhile(time.monotonic()) as meanwhile:
             async for now in until_idle(self.bus, NAME, LIMIT):
+                await add_details(self.bus, [now])
                 meanwhile.show(now)
         return now
 
     async def show(self, flow: FlowStatus) -> None:
         """Print what came of it, and draw the contact sheet."""
         waiting = {node.name: node.waiting + node.in_flight for node in flow.nodes}
-        report.nodes((await self.ask(report.NODES)).objects(), waiting)
+        report.nodes((await self.ask(report.NODES)).objects(), await self.published(), waiting)
         report.unique((await self.ask(report.UNIQUE)).objects()[0])
         for query in report.QUERIES:
             report.answer(query, await self.ask(query))
-        report.say(f"contact sheet: {await self.draw()}")
+        report.say(f"contact sheet: {await self.draw()}\n")
 
     async def draw(self) -> Path:
         """Write the contact sheet; its path."""

@@ -71,7 +71,7 @@ def assert_outcome(home: Path) -> None:
     assert [(row["node"], row["reason"]) for row in rejects] == [
         ("get", "duplicate"),
         ("get", "fake"),
-        ("get", "not found"),
+        ("get", "gone"),
     ]
     (dead,) = sql(home, "select node, reason, detail from dead")
     assert dead["node"] == "seeds"
@@ -96,7 +96,7 @@ def processes_of(home: Path) -> list[str]:
 def test_twice_on_one_instance(home: Path) -> None:
     first = lode(home, "demo")
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "all as it must be" in first.stdout
+    assert "All is as it must be" in first.stdout
     assert_outcome(home)
     with Image.open(home / "demo" / "contact-sheet.png") as sheet:
         assert sheet.height > sheet.width > 1000
@@ -121,7 +121,7 @@ def test_killed_in_the_middle_and_run_again(home: Path) -> None:
         demo.send_signal(signal.SIGKILL)
     again = lode(home, "demo")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "carried on" in again.stdout
+    assert "Carried on" in again.stdout
     assert_outcome(home)
     assert processes_of(home) == []
 
