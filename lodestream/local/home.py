@@ -10,9 +10,12 @@ import msgspec
 
 from lodestream import process
 from lodestream.errors import LodeError
+from lodestream.local import ports
 
 VARIABLE = "LODE_HOME"
 DEFAULT = "~/.lodestream"
+CATALOG, QUACK_PORT = "LODE_CATALOG", "LODE_QUACK_PORT"
+"""What the catalog service is told beside what every service is."""
 FORMAT = 1
 """Raised when what lies in a home can no longer be read by an older version, or an older one's by this."""
 FOLDERS = ("nats", "objects", "catalog", "logs", "work", "run", "secrets")
@@ -120,7 +123,7 @@ class Home:
 
     def nats_url(self) -> str:
         """Where the instance's NATS server listens. Raises LodeError where there is no instance."""
-        return f"nats://127.0.0.1:{self.instance().ports.get('nats', 0)}"
+        return f"nats://127.0.0.1:{self.instance().ports.get(ports.NATS, 0)}"
 
     def environment(self, user: str) -> dict[str, str]:
         """What a service process that acts as `user` is told. Raises LodeError where there is no instance."""
@@ -131,7 +134,8 @@ class Home:
             process.NATS_PASSWORD_FILE: str(self.password_file(user)),
             process.OBJECTS: self.objects.as_uri(),
             process.WORK: str(self.work),
-            "LODE_CATALOG": str(self.catalog),
+            CATALOG: str(self.catalog),
+            QUACK_PORT: str(self.instance().ports.get(ports.QUACK, 0)),
         }
 
     def _read(self) -> Instance | None:

@@ -1,11 +1,13 @@
 """Ports on loopback: the usual one, or another where somebody has it."""
 
 import socket
+from collections.abc import Mapping
 
 from lodestream.errors import LodeError
 
 HOST = "127.0.0.1"
-USUAL = {"nats": 4222, "quack": 9494}
+NATS, QUACK = "nats", "quack"
+USUAL = {NATS: 4222, QUACK: 9494}
 """Where clients look first."""
 TRIES = 200
 
@@ -21,10 +23,20 @@ def is_free(port: int) -> bool:
     return True
 
 
-def choose(name: str, kept: int | None = None) -> int:
+def choose_all(kept: Mapping[str, int]) -> dict[str, int]:
+    """A port for each, those kept from last time where they are free. Raises LodeError where none is.
+
+    The second port is found as far from its usual one as the first: nobody may listen on it yet, and where DuckDB
+    does, a second one would silently share it.
+    """
+    nats = choose(NATS, kept.get(NATS))
+    return {NATS: nats, QUACK: choose(QUACK, kept.get(QUACK), (nats - USUAL[NATS]) % TRIES)}
+
+
+def choose(name: str, kept: int | None = None, offset: int = 0) -> int:
     """The port kept from last time, the usual one, or the next that is free. Raises LodeError where none is."""
-    usual = USUAL[name]
-    for port in (*([kept] if kept else []), *range(usual, usual + TRIES)):
+    first = USUAL[name] + offset
+    for port in (*([kept] if kept else []), *range(first, first + TRIES)):
         if is_free(port):
             return port
-    raise LodeError(f"no free port for {name} on {HOST} from {usual} to {usual + TRIES - 1}; stop something there")
+    raise LodeError(f"no free port for {name} on {HOST} from {first} to {first + TRIES - 1}; stop something there")

@@ -18,6 +18,7 @@ from lodestream.local.kinship import adopt_orphans, end_orphans, guarded
 from lodestream.local.lock import only_supervisor
 from lodestream.local.logs import RotatedLog, tail
 from lodestream.local.natsconf import program, server_name, write_config
+from lodestream.local.ports import NATS
 from lodestream.local.ready import introduces_itself, services_answer
 from lodestream.local.state import State, end_leftovers, now, write_state
 from lodestream.objects.directory import Directory
@@ -25,7 +26,6 @@ from lodestream.registry import node_types
 from lodestream.rights import OPERATOR
 from lodestream.streams import ensure_streams
 
-NATS = "nats"
 START_LIMIT = 60.0
 """Seconds until everything answers; a large JetStream store takes some of them."""
 ENDS_ALLOWED = 2
@@ -93,10 +93,7 @@ class Supervisor:
     async def _start_nats(self) -> None:
         """Raises LodeError where the server ends, though its port is free."""
         while True:
-            instance = self.home.instance()
-            port = instance.ports[NATS] = ports.choose(NATS, instance.ports.get(NATS))
-            self.home.save(instance)
-            self.state.nats_url = self.home.nats_url()
+            port = self._choose_ports()
             server = Program(name=NATS, argv=[program(), "-c", str(write_config(self.home, node_types(), port))])
             child = self._add(server, {**os.environ, **self.home.environment(OPERATOR)})
             while not child.state.restarts:
@@ -107,6 +104,14 @@ class Supervisor:
             self._children.remove(child)
             if ports.is_free(port):  # so it was not for the port that it ended
                 raise LodeError(self._last_words(child))
+
+    def _choose_ports(self) -> int:
+        """The server's port; all are remembered."""
+        instance = self.home.instance()
+        instance.ports = ports.choose_all(instance.ports)
+        self.home.save(instance)
+        self.state.nats_url = self.home.nats_url()
+        return instance.ports[NATS]
 
     def _add(self, program: Program, env: Mapping[str, str]) -> Child:
         child = Child(program, env, RotatedLog(self._log_file(program.name)), self._changed)

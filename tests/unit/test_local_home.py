@@ -98,6 +98,15 @@ def test_a_port_that_is_taken_is_passed_over_and_a_kept_one_is_kept() -> None:
     assert ports.choose("nats", taken) == taken
 
 
+def test_every_instance_has_its_own_pair_of_ports() -> None:
+    usual = ports.choose_all({})
+    with socket.socket() as first:
+        first.bind(("127.0.0.1", usual["nats"]))
+        first.listen()
+        other = ports.choose_all({})
+    assert not set(other.values()) & set(usual.values())
+
+
 def test_logs_rotate_at_whole_lines_and_keep_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "LIMIT", 100)
     log = RotatedLog(tmp_path / "x.log")
