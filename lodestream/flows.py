@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import msgspec
 import structlog
@@ -58,6 +59,12 @@ class Newest:
     def __init__(self, bus: Bus):
         self._bus, self._reading = bus, asyncio.Lock()
         self._next: asyncio.Task[dict[str, Deployed]] | None = None
+        self._asked = -inf
+
+    @property
+    def age(self) -> float:
+        """Seconds for which the last answer has been true at least."""
+        return asyncio.get_running_loop().time() - self._asked
 
     async def flows(self) -> dict[str, Deployed]:
         """What is deployed at this moment or later. Raises TimeoutError when the server does not answer."""
@@ -67,8 +74,10 @@ class Newest:
 
     async def _read(self) -> dict[str, Deployed]:
         async with self._reading:
-            self._next = None
-            return await deployed_flows(self._bus)
+            self._next, asked = None, asyncio.get_running_loop().time()
+            flows = await deployed_flows(self._bus)
+            self._asked = asked
+            return flows
 
 
 async def watch_flows(bus: Bus, apply: Callable[[dict[str, Deployed]], Awaitable[None]]) -> None:

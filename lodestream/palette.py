@@ -95,7 +95,7 @@ def _example(node: Node, settings: list[Setting], types: Mapping[str, Node]) -> 
     if node.takes:
         fields["from"] = next((t.type for t in types.values() if t is not node and feeds(t, node)), "...")
     fields |= {s.name: yaml_value(s.examples[0]) for s in settings if s.examples}
-    return f"{node.type}: {{{', '.join(f'{name}: {value}' for name, value in fields.items())}}}"
+    return "\n".join([f"{node.type}:", *(f"  {name}: {value}" for name, value in fields.items())])
 
 
 def feeds(giver: Node, taker: Node) -> list[str]:

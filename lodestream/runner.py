@@ -7,7 +7,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -35,6 +35,10 @@ OUTAGE_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between looks at a part that is away."""
 
 
+Fate = Literal["work", "skip", "later"]
+"""Of an input: worked on; acked without work; handed back, for the record of its flow that is served is old."""
+
+
 class Input:
     """One delivery, decoded."""
 
@@ -58,16 +62,11 @@ class Runner:
         parts: Parts,
         state: Any,
         publisher: Publisher,
-        accepts: Callable[[str, str, int], bool],
-        outdated: Callable[[], Awaitable[bool]],
+        judge: Callable[[str, str, int], Awaitable[Fate]],
     ) -> None:
-        """`accepts(subject, recipe, sequence)`: whether an input is of the flow as deployed, by the record at hand.
-
-        One that is not is acked without work; but where `outdated()`, it is handed back until the record is read.
-        """
+        """`judge(subject, recipe, sequence)` says what becomes of an input in the flow as it is deployed now."""
         self.flow, self.name, self.node, self.settings = flow, name, node, settings
-        self.parts, self.state, self.publisher = parts, state, publisher
-        self._accepts, self._outdated = accepts, outdated
+        self.parts, self.state, self.publisher, self._judge = parts, state, publisher, judge
         self.tally = Tally()
         self.letters = Letters(flow, name, node.type, publisher)
         self._decode = msgspec.json.Decoder(_union(node.takes)).decode if node.takes else None
@@ -80,12 +79,13 @@ class Runner:
         item: Input | None = None
         try:
             item = self._read(delivery)
-            if item.message is None or self._accepts(item.cause, item.recipe, delivery.seq):
+            fate = await self._judge(item.cause, item.recipe, delivery.seq)
+            if fate == "work":
                 await self._make(item, delivery)
-            elif await self._outdated():
-                await delivery.nak(NEXT_RECORD)
-            else:
+            elif fate == "skip":
                 await delivery.ack()
+            else:
+                await delivery.nak(NEXT_RECORD)
         except Malformed as error:
             await self.letters.bury(delivery, item, error.reason, error.detail)
             self.tally.dead += 1

@@ -31,7 +31,7 @@ from lodestream.objects import open_objects
 from lodestream.process import Process
 from lodestream.progress import report
 from lodestream.registry import node_types
-from lodestream.runner import Runner
+from lodestream.runner import Fate, Runner
 from lodestream.unclaimed import refuse_unclaimed
 from proto import subjects
 
@@ -39,6 +39,9 @@ log = structlog.get_logger()
 
 GRACE = 10.0
 """Seconds that a worker told to stop has for what it has in hand; the rest is handed back."""
+
+FRESH = 5.0
+"""Seconds for which a record is served without a look whether a newer one is deployed."""
 
 
 @dataclass
@@ -97,8 +100,7 @@ class Worker:
             self.parts,
             self.state,
             self.publisher,
-            node.accepts,
-            partial(self._outdated, flow.flow, consumer.node, node),
+            partial(self._judge, flow.flow, consumer.node, node),
         )
         puller = Puller(
             self.bus,
@@ -109,13 +111,18 @@ class Worker:
         self.serving[consumer] = Serving(node, runner, await puller.start())
         log.debug("serving", flow=flow.flow, node=consumer.node, consumer=consumer.durable)
 
-    async def _outdated(self, flow: str, name: str, node: DeployedNode) -> bool:
-        """Whether a node is deployed in another way by now than the one that is served."""
+    async def _judge(self, flow: str, name: str, node: DeployedNode, subject: str, recipe: str, seq: int) -> Fate:
+        """What becomes of an input of a node; nothing is passed over, and nothing done, by a record that is old."""
+        accepted = node.accepts(subject, recipe, seq)
+        if accepted and self._newest.age < FRESH:
+            return "work"
         try:
             newest = (await self._newest.flows()).get(flow)
         except TimeoutError:
-            return True
-        return newest is None or newest.nodes.get(name) != node
+            return "later"
+        if newest is None or newest.nodes.get(name) != node:
+            return "later"
+        return "work" if accepted else "skip"
 
     async def _drop(self, consumer: Consumer) -> None:
         serving = self.serving.pop(consumer)

@@ -11,6 +11,7 @@ from typing import Any
 from nats.aio.client import Client
 
 from lodestream.flow.model import Consumer, Deployed
+from lodestream.flow.record import rests
 from lodestream.streams import SECOND, ask
 from proto import subjects
 
@@ -24,8 +25,6 @@ SETTINGS: dict[str, Any] = {
 }
 COUNTING: dict[str, Any] = {"ack_policy": "none", "mem_storage": True, "inactive_threshold": 5 * SECOND}
 """A consumer that is only asked how much it would give."""
-GRACE = timedelta(seconds=2)
-"""A durable made again under the same name waits this long: workers have read the new record by then."""
 
 Info = dict[str, Any]
 """A consumer as JetStream describes it."""
@@ -50,8 +49,8 @@ async def reconcile(nc: Client, record: Deployed) -> list[str]:
         done.append(f"{key[1]}: deleted")
     for key, consumer in wanted.items():
         if key not in found or key in stale:
-            await _create(nc, consumer, again=key in stale)
-            done.append(f"{consumer.durable}: made ({consumer.node})")
+            rest = await _create(nc, consumer, record.freed.get(consumer.durable, ""))
+            done.append(f"{consumer.durable}: made ({consumer.node}){f'; begins in {rest:.0f} s' if rest else ''}")
     return done
 
 
@@ -132,15 +131,19 @@ async def _update(nc: Client, info: Info, consumer: Consumer) -> None:
     await _put(nc, consumer, config, "update")
 
 
-async def _create(nc: Client, consumer: Consumer, *, again: bool) -> None:
+async def _create(nc: Client, consumer: Consumer, freed: str) -> float:
+    """Make a consumer; one whose durable was given up at `freed` is paused until workers know. Gives those seconds."""
     metadata = {NODE: consumer.node, SINCE: consumer.since}
     if consumer.temporary:
         metadata[UNTIL] = str(await last_sequence(nc, consumer.stream))
     names = {"name": consumer.durable, "durable_name": consumer.durable, "metadata": metadata}
     config = SETTINGS | names | _filters(consumer) | _start(consumer)
-    if again:
-        config["pause_until"] = (datetime.now(UTC) + GRACE).isoformat().replace("+00:00", "Z")
+    now = datetime.now(UTC)
+    rest = max(rests(freed, now.isoformat()), timedelta(0)) if freed else timedelta(0)
+    if rest:
+        config["pause_until"] = (now + rest).isoformat().replace("+00:00", "Z")
     await _put(nc, consumer, config, "create")
+    return rest.total_seconds()
 
 
 def _start(consumer: Consumer) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from nats.aio.client import Client
 
 from lodestream.errors import LodeError
 from lodestream.flow import consumers, store, stream
-from lodestream.flow.diff import Diff, compare
+from lodestream.flow.diff import Diff, diff
 from lodestream.flow.model import Deployed, Flow
-from lodestream.flow.record import Ends, next_record, recipes_of
+from lodestream.flow.record import Facts, next_record, recipes_of
 from lodestream.flow.store import Conflict, Stored
 from lodestream.streams import ask
 from proto import subjects
@@ -42,8 +42,12 @@ class Report(NamedTuple):
         said = self.diff.lines()
         if self.consumers and not self.diff.changes:
             said = ["deployed as it is, but for what was cut short or changed by hand and is now put right:"]
-            said += [f"  {line}" for line in self.consumers]
-        return said
+            return said + [f"  {line}" for line in self.consumers]
+        return said + [f"{line}, when no worker knows that consumer by its former use" for line in self._resting]
+
+    @property
+    def _resting(self) -> list[str]:
+        return [line for line in self.consumers if "begins in" in line]
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -89,16 +93,21 @@ class _Plan(NamedTuple):
 
 
 async def _plan(nc: Client, flow: Flow, new_only: Collection[str]) -> _Plan:
-    stored, known = await store.load(nc, flow.name), await stream.seen(nc, flow.name)
-    seen = None if known is None else known | recipes_of(stored.record)
-    ends = Ends()
-    if new_only:
-        last = consumers.last_sequence
-        ends = Ends(await last(nc, subjects.SEEDS), await last(nc, subjects.stream(flow.name)))
-    record = next_record(stored.record, flow, _now(), seen=seen, new_only=new_only, ends=ends)
+    stored = await store.load(nc, flow.name)
+    record = next_record(stored.record, flow, _now(), new_only=new_only, facts=await _facts(nc, flow.name, stored))
     wires = {wire for node in record.nodes.values() for wire in node.wires} if record is not stored.record else ()
     counts = await consumers.count(nc, wires, flow.name)
-    return _Plan(stored, record, compare(stored.record, record, flow, counts))
+    return _Plan(stored, record, diff(stored.record, record, flow, counts))
+
+
+async def _facts(nc: Client, flow: str, stored: Stored) -> Facts:
+    known, last = await stream.seen(nc, flow), consumers.last_sequence
+    return Facts(
+        seen=None if known is None else known | recipes_of(stored.record),
+        last_seed=await last(nc, subjects.SEEDS),
+        last_output=await last(nc, subjects.stream(flow)),
+        removed=stored.removed,
+    )
 
 
 async def _converge(nc: Client, flow: str, stored: Stored) -> list[str]:
@@ -120,7 +129,7 @@ async def remove(nc: Client, flow: str, *, purge: bool = False) -> Removed:
     Raises LodeError where there is no such flow.
     """
     name = subjects.stream(flow)
-    record, revision = await store.read(nc, flow)
+    record, revision, _ = await store.read(nc, flow)
     state = await stream.state(nc, flow)
     if record is None and state is None:
         await store.refuse(nc, flow)
@@ -197,6 +206,7 @@ async def _finish(nc: Client, record: Deployed) -> list[str]:
             named = [(subjects.durable(node.type, b.slot), b.since) for b in node.backfills]
             node.backfills = [b for b, key in zip(node.backfills, named, strict=True) if key not in through]
             gone += [durable for durable, since in named if (durable, since) in through]
+        record.freed |= dict.fromkeys(gone, _now())
         return gone
 
     gone = await _edit(nc, record.flow, drop) if through else []

@@ -1,12 +1,11 @@
 """Says beforehand what a deploy would do: consumers, wires with their backlog, and who does its work again, and why."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from lodestream.flow.model import Deployed, DeployedNode, Flow, FlowNode
-from lodestream.flow.record import EMPTY, Ends, next_record
 from lodestream.node import shaping_fields
 from lodestream.words import yaml_value
 from proto import subjects
@@ -63,21 +62,11 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
         return said
 
 
-def diff(
-    old: Deployed | None,
-    flow: Flow,
-    counts: Mapping[str, int],
-    *,
-    seen: Collection[str] | None = (),
-    new_only: Collection[str] = (),
-    ends: Ends = EMPTY,
-) -> Diff:
-    """What deploying `flow` over `old` would do; `counts` are the messages now stored for each subject filter."""
-    return compare(old, next_record(old, flow, "next", seen=seen, new_only=new_only, ends=ends), flow, counts)
+def diff(old: Deployed | None, new: Deployed, flow: Flow, counts: Mapping[str, int]) -> Diff:
+    """The difference between a record and the next one, which `flow` led to.
 
-
-def compare(old: Deployed | None, new: Deployed, flow: Flow, counts: Mapping[str, int]) -> Diff:
-    """The difference between a record and the next one."""
+    `counts` are the messages now stored for each subject filter.
+    """
     before = old.nodes if old else {}
     nodes = [_change(name, before.get(name), new, flow, counts) for name in new.nodes]
     retyped = [name for name in before if name in new.nodes and before[name].type != new.nodes[name].type]

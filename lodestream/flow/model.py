@@ -94,7 +94,7 @@ class DeployedNode(msgspec.Struct, kw_only=True, omit_defaults=True):
         False for what an unwired node gave, for what a node gave under settings that have since changed, and for what
         is older than a wire that gives new messages only: a worker that has the newest record acks it without work.
         """
-        wire = subject.rpartition(".")[0] + ".*"
+        wire = subject if subjects.is_seed(subject) else subject.rpartition(".")[0] + ".*"
         return recipe in self.wires.get(wire, ()) and seq >= self.starts.get(wire, 1)
 
     def revised(self, declaration: Node, settings: Any) -> bool:
@@ -112,6 +112,8 @@ class Deployed(msgspec.Struct, kw_only=True, omit_defaults=True):
     at: str
     """When it was last changed, ISO 8601."""
     nodes: dict[str, DeployedNode]
+    freed: dict[str, str] = {}
+    """Durables that were lately taken from their consumers, and when: see `record.REST`."""
 
     def filters(self, name: str) -> tuple[str, ...]:
         """The subject filters of a node's consumer: its wires, and its own `again` port."""

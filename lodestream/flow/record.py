@@ -4,11 +4,12 @@ A node starts again, from the beginning, when what it makes of its inputs has an
 are then given new messages, and go on as they are. But where a recipe comes back that the stream has messages of,
 nothing new would come (each identity is stored once) and what is stored was passed over: then they start again, too.
 
-A node starts again under another durable where one is free: a worker that has not read the new record yet still pulls
-from the old one, and would ack with the old settings what it gets there.
+A worker that has not read the new record yet pulls from the durables of the old one, and acks with the old settings
+what it gets there. So a node starts again under another durable, and one that was given up rests before it is used.
 """
 
 from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from lodestream.errors import LodeError
@@ -16,37 +17,55 @@ from lodestream.flow import wires
 from lodestream.flow.model import Backfill, Deployed, DeployedNode, Flow, FlowNode
 from proto import subjects
 
+REST = timedelta(seconds=20)
+"""For so long a durable that was given up is left alone, or its new consumer is paused. Workers serve no record for
+longer than `worker.FRESH` without a look at the newest, and take at most `worker.GRACE` to finish what they had."""
 
-class Ends(NamedTuple):
+
+class Facts(NamedTuple):
+    """What a deploy has to know of the server."""
+
+    seen: Collection[str] | None = ()
+    """The recipes that the flow's stream may have messages of; None for any."""
+    last_seed: int = 0
+    last_output: int = 0
     """The last sequences of the streams that a flow reads, for wires that give only what is new."""
+    removed: str = ""
+    """When a flow of this name was removed, ISO 8601."""
 
-    seeds: int = 0
-    flow: int = 0
 
-
-EMPTY = Ends()
+NOTHING = Facts()
 
 
 def next_record(
-    old: Deployed | None,
-    flow: Flow,
-    at: str,
-    *,
-    seen: Collection[str] | None = (),
-    new_only: Collection[str] = (),
-    ends: Ends = EMPTY,
+    old: Deployed | None, flow: Flow, at: str, *, new_only: Collection[str] = (), facts: Facts = NOTHING
 ) -> Deployed:
     """The record that deploying `flow` at time `at` (ISO 8601) leads to; `old` itself where nothing changes.
 
-    `seen` are the recipes that the stream may have messages of (None: any). The nodes in `new_only` get from their new
-    wires only what comes after `ends`. Raises LodeError where there is no such node, or no consumer is free.
+    The nodes in `new_only` get from their new wires only what is not stored yet. Raises LodeError where there is no
+    such node, or no consumer is free.
     """
     if missing := [name for name in new_only if name not in flow.nodes]:
         raise LodeError(f"new only: flow {flow.name} has no node {missing[0]}")
-    new = _Next(old, flow, at, seen, new_only, ends).record()
+    new = _Next(old, flow, at, new_only, facts).record()
     if old and (old.text, old.nodes) == (new.text, new.nodes):
         return old
     return new
+
+
+def rests(freed: str, at: str) -> timedelta:
+    """How long a durable that was given up at `freed` must still be left alone at `at`; zero or less if not at all."""
+    return datetime.fromisoformat(freed) + REST - datetime.fromisoformat(at)
+
+
+def _freed(old: Deployed | None, new: Deployed, removed: str) -> dict[str, str]:
+    """The durables that rest, with the time at which they were given up: by this change, or lately."""
+    if old is None:
+        lately = {consumer.durable: removed for consumer in new.consumers()} if removed else {}
+    else:
+        given_up = {(c.durable, c.since) for c in old.consumers()} - {(c.durable, c.since) for c in new.consumers()}
+        lately = old.freed | {durable: new.at for durable, _ in given_up}
+    return {durable: when for durable, when in lately.items() if rests(when, new.at) > timedelta(0)}
 
 
 def recipes_of(record: Deployed | None) -> set[str]:
@@ -83,19 +102,13 @@ def starts_again(
 class _Next:
     """One turn from a record to the next; hands out the slots."""
 
-    def __init__(
-        self,
-        old: Deployed | None,
-        flow: Flow,
-        at: str,
-        seen: Collection[str] | None,
-        new_only: Collection[str],
-        ends: Ends,
-    ):
-        self._flow, self._at, self._seen, self._new_only, self._ends = flow, at, seen, new_only, ends
+    def __init__(self, old: Deployed | None, flow: Flow, at: str, new_only: Collection[str], facts: Facts):
+        self._before, self._flow, self._at, self._new_only, self._facts = old, flow, at, new_only, facts
         self._old = old.nodes if old else {}
         self._wires, self._recipes = wires_of(flow), wires.recipes(flow)
-        self._used = {(node.type, slot) for node in self._old.values() for slot in _slots(node)}
+        resting = [d for d, when in old.freed.items() if rests(when, at) > timedelta(0)] if old else []
+        self._known = {*(consumer.durable for consumer in old.consumers()), *resting} if old else set()
+        """Durables that a worker may still pull from."""
         self._taken: set[tuple[str, int]] = set()
 
     def record(self) -> Deployed:
@@ -107,12 +120,14 @@ class _Next:
             name: self._wired(name, staying[name]) if name in staying else self._started(name)
             for name in self._flow.nodes
         }
-        return Deployed(flow=self._flow.name, text=self._flow.text, at=self._at, nodes=nodes)
+        new = Deployed(flow=self._flow.name, text=self._flow.text, at=self._at, nodes=nodes)
+        new.freed = _freed(self._before, new, self._facts.removed)
+        return new
 
     def _staying(self, name: str) -> DeployedNode | None:
         """The node as it was, its backfills cut to the wires that it still has; None where it starts anew."""
         old, node, wanted = self._old.get(name), self._flow.nodes[name], self._wires[name]
-        if old is None or old.type != node.declaration.type or starts_again(old, node, wanted, self._seen):
+        if old is None or old.type != node.declaration.type or starts_again(old, node, wanted, self._facts.seen):
             return None
         backfills = [Backfill(b.slot, b.since, [f for f in b.filters if f in wanted]) for b in old.backfills]
         return DeployedNode(
@@ -132,7 +147,7 @@ class _Next:
         waiting = [wire for wire in node.wires if wire not in self._old[name].wires and wire not in node.starts]
         if not waiting:
             return node
-        slot = self._free(node.type, node.slot)
+        slot = self._free(node.type)
         if slot is None:
             self._taken -= {(node.type, slot) for slot in _slots(node)}
             return self._started(name)
@@ -147,7 +162,7 @@ class _Next:
             old = None
         return DeployedNode(
             type=kind,
-            slot=self._slot(name, kind, old.slot if old else 0) if node.wires else 0,
+            slot=self._slot(name, kind) if node.wires else 0,
             since=self._at,
             settings=node.given,
             wires=self._wires[name],
@@ -161,11 +176,14 @@ class _Next:
         laid, starts = (old.wires, dict(old.starts)) if old else ({}, {})
         if name in self._new_only:
             added = [wire for wire in self._wires[name] if wire not in laid]
-            starts |= {wire: 1 + (self._ends.seeds if subjects.is_seed(wire) else self._ends.flow) for wire in added}
+            starts |= {
+                wire: 1 + (self._facts.last_seed if subjects.is_seed(wire) else self._facts.last_output)
+                for wire in added
+            }
         return {wire: first for wire, first in starts.items() if wire in self._wires[name]}
 
-    def _slot(self, name: str, kind: str, before: int) -> int:
-        slot = self._free(kind, before)
+    def _slot(self, name: str, kind: str) -> int:
+        slot = self._free(kind)
         if slot is None:
             raise LodeError(
                 f"{name}: all {subjects.SLOTS} consumers of type {kind} are in use, backfills among them; "
@@ -173,12 +191,12 @@ class _Next:
             )
         return slot
 
-    def _free(self, kind: str, before: int) -> int | None:
-        """A slot that no worker knows under another meaning, if there is one; the next after `before`."""
+    def _free(self, kind: str) -> int | None:
+        """A slot that nobody holds, if there is one; one that no worker pulls from where there is a choice."""
         free = [slot for slot in range(1, subjects.SLOTS + 1) if (kind, slot) not in self._taken]
         if not free:
             return None
-        slot = min(free, key=lambda slot: ((kind, slot) in self._used, slot <= before, slot))
+        slot = min(free, key=lambda slot: (subjects.durable(kind, slot) in self._known, slot))
         self._taken.add((kind, slot))
         return slot
 

@@ -28,6 +28,8 @@ class Stored(NamedTuple):
 
     record: Deployed | None
     revision: int
+    removed: str = ""
+    """When it was removed, ISO 8601, where it was."""
 
 
 class _Error(msgspec.Struct):
@@ -42,20 +44,23 @@ class _Answer(msgspec.Struct):
 
 async def load(nc: Client, flow: str) -> Stored:
     """The flow as deployed. Raises LodeError where the server does not answer or the record cannot be read."""
-    data, revision = await read(nc, flow)
+    data, revision, at = await read(nc, flow)
+    if data is None:
+        return Stored(None, revision, at)
     try:
-        return Stored(model.decode(data) if data is not None else None, revision)
+        return Stored(model.decode(data), revision)
     except msgspec.MsgspecError as error:
         raise LodeError(f"the record of flow {flow} cannot be read ({error}); remove it: lode flow rm {flow}") from None
 
 
-async def read(nc: Client, flow: str) -> tuple[bytes | None, int]:
-    """A flow's record as it is stored, None where there is none, and its revision."""
+async def read(nc: Client, flow: str) -> tuple[bytes | None, int, str]:
+    """A flow's record as it is stored, None where there is none, its revision, and when that was written."""
     msg = await _request(nc, f"{API}.DIRECT.GET.KV_{subjects.FLOWS_BUCKET}.{subjects.flow_key(flow)}", b"")
     headers = msg.headers or {}
     if headers.get("Status") == "404":
-        return None, 0
-    return None if headers.get("KV-Operation") else msg.data, int(headers["Nats-Sequence"])
+        return None, 0, ""
+    data = None if headers.get("KV-Operation") else msg.data
+    return data, int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"]
 
 
 async def load_deployed(nc: Client, flow: str) -> Deployed:

@@ -23,7 +23,7 @@ from lodestream.bus import Bus, Publisher, Puller, connect
 from lodestream.job import Job, Parts
 from lodestream.node import Node, Output, Settings
 from lodestream.objects import open_objects
-from lodestream.runner import Runner
+from lodestream.runner import Fate, Runner
 from proto import ids, subjects
 from proto.messages import Candidate, encode
 from tests.bench.peers.bare_pull import BarePull
@@ -91,16 +91,16 @@ async def _consumer(bus: Bus) -> None:
     )
 
 
-async def _current() -> bool:
-    """Whether the flow was deployed anew: never."""
-    return False
+async def _work(*_: object) -> Fate:
+    """Every input is of the flow as deployed."""
+    return "work"
 
 
 async def _engine(bus: Bus) -> None:
     publisher = await Publisher(bus).start()
     with tempfile.TemporaryDirectory() as folder:
         parts = Parts(open_objects(f"file://{folder}"), None, Path(folder), structlog.get_logger())  # type: ignore[arg-type]
-        runner = Runner(FLOW, "noop", NOOP, Settings(), parts, None, publisher, lambda *_: True, _current)
+        runner = Runner(FLOW, "noop", NOOP, Settings(), parts, None, publisher, _work)
         puller = Puller(bus, subjects.next_message(STREAM, "noop-1"), runner.handle, window=WINDOW)
         await puller.start()
         while runner.tally.taken < COUNT:

@@ -281,6 +281,7 @@ async def test_remove_keeps_what_was_made_and_purge_does_not(nc: Client) -> None
     assert await store.listing(nc) == []
     await put(nc, GOOD)
     assert (await durables(nc))["cut-1"]["num_pending"] == 2
+    assert (await durables(nc))["cut-1"]["paused"]
     await remove(nc, "clips", purge=True)
     assert "error" in await ask(nc, f"STREAM.INFO.{STREAM}")
     assert [(await ask(nc, f"STREAM.INFO.{s}"))["state"]["messages"] for s in ("SEEDS", "DEAD")] == [0, 1]
@@ -322,11 +323,12 @@ async def test_sixteen_of_a_type_start_again_in_place(nc: Client) -> None:
     text = GOOD + "".join(f"  c{n}: {{type: cut, from: get, every: {n}s}}\n" for n in range(3, 18))
     await put(nc, text)
     await give(nc, "get", 2)
-    await deploy(nc, read(text, types(cut_version=2)))
+    report = await deploy(nc, read(text, types(cut_version=2)))
     cuts = {name: info for name, info in (await durables(nc)).items() if name.startswith("cut-")}
     assert len(cuts) == 16
     assert {info["num_pending"] for info in cuts.values()} == {2}
     assert all(info["config"]["pause_until"] for info in cuts.values())
+    assert "begins in 20 s, when no worker knows that consumer by its former use" in report.lines()[-1]
 
 
 async def test_a_server_without_buckets_is_told(tmp_path: Path) -> None:
@@ -342,4 +344,4 @@ async def test_a_record_is_legible(nc: Client) -> None:
     bucket = await nc.jetstream().key_value(subjects.FLOWS_BUCKET)
     record = json.loads((await bucket.get("clips")).value or b"")
     assert record["nodes"]["frames"]["settings"] == {"every": "2s"}
-    assert next_record(await store.load_deployed(nc, "clips"), read(GOOD), "x").at == record["at"]
+    assert next_record(await store.load_deployed(nc, "clips"), read(GOOD), "2100-01-01").at == record["at"]

@@ -10,6 +10,7 @@ import pytest
 from lodestream.errors import Malformed, Outage, Reject, Retry
 from lodestream.job import Job
 from lodestream.node import Output
+from lodestream.runner import Fate
 from proto import subjects
 from proto.messages import Again, Candidate, DeadLetter, Rejected, encode
 from tests.support.engine import Bench, bench, candidate, declare, eventually, media
@@ -171,7 +172,7 @@ async def test_an_outage_is_waited_for_and_nothing_dies_of_it(url: str, tmp_path
 
 async def test_an_input_of_an_unwired_node_or_an_old_recipe_is_acked_without_work(url: str, tmp_path: Path) -> None:
     async with bench(url, tmp_path) as made:
-        await made.run(declare(give_media), accepts=lambda subject, recipe, seq: subject.endswith("web-2"))
+        await made.run(declare(give_media), fate=lambda subject: "work" if subject.endswith("web-2") else "skip")
         await made.offer(candidate(1), candidate(2))
         await eventually(lambda: _idle(made))
         assert [m.id for m in (await made.stored()).values()] == ["web-2"]
@@ -179,17 +180,12 @@ async def test_an_input_of_an_unwired_node_or_an_old_recipe_is_acked_without_wor
 
 async def test_an_input_that_a_newer_record_may_want_is_handed_back(url: str, tmp_path: Path) -> None:
     async with bench(url, tmp_path) as made:
-        asked: list[int] = []
-
-        def second_time(subject: str, recipe: str, seq: int) -> bool:
-            asked.append(seq)
-            return len(asked) == 2
-
-        await made.run(declare(give_media), accepts=second_time, outdated=True)
+        fates: list[Fate] = ["work", "later"]
+        await made.run(declare(give_media), fate=lambda subject: fates.pop())
         await made.offer(candidate(1))
         await eventually(lambda: _idle(made))
         assert [m.id for m in (await made.stored()).values()] == ["web-1"]
-        assert asked == [1, 1]
+        assert fates == []
 
 
 async def test_long_work_is_held_by_heartbeats_and_done_once(url: str, tmp_path: Path) -> None:

@@ -14,12 +14,11 @@ from lodestream.bus import Bus, Publisher, Puller, connect
 from lodestream.job import Parts
 from lodestream.node import Handler, Node, Settings
 from lodestream.objects import Objects, open_objects
-from lodestream.runner import Runner
+from lodestream.runner import Fate, Runner
 from lodestream.streams import ensure_streams
 from proto import subjects
 from proto.messages import Candidate, Media, Message, decode_any, encode
 
-Accepts = Callable[[str, str], bool]
 SOURCE = ("x", "source")
 """Type and name of the node whose outputs the node under test takes."""
 
@@ -63,18 +62,17 @@ class Bench:
         self,
         node: Node,
         *,
-        accepts: Callable[[str, str, int], bool] = lambda subject, recipe, seq: True,
-        outdated: bool = False,
+        fate: Callable[[str], Fate] = lambda subject: "work",
         **options: Any,
     ) -> Runner:
         """Serve the node."""
         parts = Parts(self.objects, None, self.folder, structlog.get_logger())  # type: ignore[arg-type]
         settings = node.settings()
 
-        async def is_outdated() -> bool:
-            return outdated
+        async def judge(subject: str, recipe: str, seq: int) -> Fate:
+            return fate(subject)
 
-        runner = Runner(self.flow, "mine", node, settings, parts, None, self.publisher, accepts, is_outdated)
+        runner = Runner(self.flow, "mine", node, settings, parts, None, self.publisher, judge)
         stream = subjects.stream(self.flow)
         options = {"window": 8, **options}
         puller = Puller(self.bus, subjects.next_message(stream, "probe-1"), runner.handle, **options)

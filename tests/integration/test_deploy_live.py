@@ -1,0 +1,152 @@
+"""Flows are deployed anew at random while messages flow: the end is that of the last flow run alone."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+import structlog
+from nats.aio.client import Client
+
+from lodestream.bus import Bus, Publisher, connect
+from lodestream.flow.deploy import deploy, finish_backfills, pause, resume
+from lodestream.flow.lint import lint
+from lodestream.flow.model import Deployed
+from lodestream.flow.store import load_deployed
+from lodestream.flows import watch_flows
+from lodestream.job import Parts
+from lodestream.objects import open_objects
+from lodestream.streams import ensure_streams
+from lodestream.worker import Worker
+from proto import subjects
+from proto.messages import Media
+from tests.support.live_flows import TYPES
+from tests.support.servers import start_nats
+
+SEEDS = 60
+HEAD = "flow: live\nnodes:\n  s: {type: start}\n  find: {type: find, from: s}\n"
+
+
+async def put(nc: Client, text: str, new_only: tuple[str, ...] = ()) -> None:
+    """Deploy a file that is right."""
+    flow, problems = lint(text, TYPES)
+    assert flow, problems
+    await deploy(nc, flow, new_only=new_only)
+
+
+@asynccontextmanager
+async def workers(url: str, folder: Path, lags: tuple[float, ...]) -> AsyncIterator[None]:
+    """For each lag in seconds a worker of every type; it reads a new record so much later."""
+    async with AsyncExitStack() as stack:
+        for lag in lags:
+            for node in TYPES.values():
+                bus = await connect(url, patience=5)
+                stack.push_async_callback(bus.close)
+                publisher = await Publisher(bus).start()
+                stack.push_async_callback(publisher.stop)
+                parts = Parts(open_objects(f"file://{folder}"), None, folder, structlog.get_logger())  # type: ignore[arg-type]
+                worker = Worker(bus, node, parts, None, publisher)
+                stack.push_async_callback(worker.stop)
+                task = asyncio.create_task(watch_flows(bus, _late(worker, lag)))
+                stack.callback(task.cancel)
+        yield
+
+
+def _late(worker: Worker, lag: float):  # type: ignore[no-untyped-def]
+    async def apply(flows: dict[str, Deployed]) -> None:
+        await asyncio.sleep(random.uniform(0, lag))
+        await worker.apply(flows)
+
+    return apply
+
+
+async def quiet(nc: Client) -> None:
+    """Wait until nothing waits and nothing is in hand."""
+    js, calm = nc.jetstream(), 0
+    while calm < 3:
+        await finish_backfills(nc)
+        record = await load_deployed(nc, "live")
+        infos = [await js.consumer_info(c.stream, c.durable) for c in record.consumers()]
+        busy = any(info.num_pending or info.num_ack_pending for info in infos)
+        calm = 0 if busy or any(node.backfills for node in record.nodes.values()) else calm + 1
+        await asyncio.sleep(0.1)
+
+
+async def results(nc: Client) -> dict[str, set[tuple[str, str]]]:
+    """What each node of the flow gives today: ids and the ways that led there."""
+    record = await load_deployed(nc, "live")
+    js = nc.jetstream()
+    found: dict[str, set[tuple[str, str]]] = {name: set() for name in record.nodes}
+    reader = await js.subscribe("flow.live.*.*.media.*", ordered_consumer=True)
+    left = (await reader.consumer_info()).num_pending or 0
+    left += reader.pending_msgs
+    while left:
+        msg = await reader.next_msg(timeout=5)
+        left = msg.metadata.num_pending
+        media = msgspec.json.decode(msg.data, type=Media)
+        address = subjects.parse(msg.subject)
+        if address.node in record.nodes and media.recipe in record.nodes[address.node].recipes:
+            found[address.node].add((media.id, media.title))
+    await reader.unsubscribe()
+    return found
+
+
+class Author:
+    """Writes flow files at random, of few words, so that what was comes back."""
+
+    def __init__(self, seed: int):
+        self.dice = random.Random(seed)
+
+    def text(self) -> str:
+        """A flow that is right."""
+        gets = self.dice.sample(["g1", "g2", "g3"], self.dice.randint(1, 3))
+        rows = [f"  {name}: {{type: get, from: find, word: {self._word()}}}\n" for name in gets]
+        below = list(gets)
+        for name in self.dice.sample(["t1", "t2", "t3"], self.dice.randint(1, 3)):
+            feeds = self.dice.sample(below, self.dice.randint(1, min(2, len(below))))
+            rows.append(f"  {name}: {{type: turn, from: [{', '.join(feeds)}], word: {self._word()}}}\n")
+            below.append(name)
+        return HEAD + "".join(rows)
+
+    def _word(self) -> str:
+        return self.dice.choice(["red", "blue"])
+
+
+async def play(
+    url: str, folder: Path, texts: list[str], dice: random.Random, lags: tuple[float, ...]
+) -> dict[str, set[tuple[str, str]]]:
+    """Deploy one flow after another while seeds come in; what the last one gives in the end."""
+    bus: Bus = await connect(url, patience=5)
+    nc = bus.nc
+    await ensure_streams(nc)
+    async with workers(url, folder, lags):
+        for turn, text in enumerate(texts):
+            await put(nc, text)
+            for n in range(turn * SEEDS // len(texts), (turn + 1) * SEEDS // len(texts)):
+                await nc.request(subjects.seeds("live"), f"s{n}".encode())
+            if dice.random() < 0.3:
+                await pause(nc, "live", ["find"])
+                await resume(nc, "live", ["find"])
+            await asyncio.sleep(dice.choice([0, 0.02, 0.2, 0.8]))
+        async with asyncio.timeout(60):
+            await quiet(nc)
+        found = await results(nc)
+    await bus.close()
+    return found
+
+
+@pytest.mark.parametrize("seed", [2, 5, 7])
+async def test_the_end_is_that_of_the_last_flow_run_alone(tmp_path: Path, seed: int) -> None:
+    author, dice = Author(seed), random.Random(seed)
+    texts = [author.text() for _ in range(12)]
+    for name in ("rewired", "alone"):
+        (tmp_path / name).mkdir()
+    with start_nats(tmp_path / "rewired") as server:
+        rewired = await play(server.url, tmp_path / "rewired", texts, dice, (0.0, 1.5))
+    with start_nats(tmp_path / "alone") as server:
+        alone = await play(server.url, tmp_path / "alone", texts[-1:], dice, (0.0,))
+    assert rewired == alone
+    assert {len(found) for name, found in alone.items() if name.startswith("g")} == {2 * SEEDS}

@@ -1,0 +1,55 @@
+"""Node types that really work, on numbers: each output says in its title by which way it was made."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from lodestream.job import Job
+from lodestream.node import Node, Output, Settings, setting
+from proto.messages import Candidate, Media, Seed
+
+
+class Word(Settings, kw_only=True):
+    """A setting that shapes what is made."""
+
+    word: Annotated[str, setting("put into every title")] = ""
+
+
+async def start(message: Any, job: Job) -> AsyncIterator[Output]:
+    """One seed a payload."""
+    yield "seed", Seed(id=job.raw.decode(), kind="query", value=job.raw.decode())
+
+
+async def find(seed: Seed, job: Job) -> AsyncIterator[Output]:
+    """Two candidates a seed."""
+    for n in range(2):
+        yield "candidate", Candidate(id=f"{seed.id}-{n}", url="", source="test", seed=seed.id)
+
+
+async def get(candidate: Candidate, job: Job) -> AsyncIterator[Output]:
+    """A medium of a candidate."""
+    await asyncio.sleep(random.uniform(0, 0.004))
+    yield "media", _medium(candidate.id, job.settings.word)
+
+
+async def turn(media: Media, job: Job) -> AsyncIterator[Output]:
+    """A medium of a medium."""
+    await asyncio.sleep(random.uniform(0, 0.004))
+    yield "media", _medium(media.id, f"{media.title}/{job.settings.word}")
+
+
+def _medium(ident: str, title: str) -> Media:
+    about: dict[str, Any] = {"url": "", "source": "test", "sha256": "", "bytes": 1, "container": "", "codec": ""}
+    return Media(id=ident, width=1, height=1, object_key="", title=title, **about)
+
+
+TYPES = {
+    node.type: node
+    for node in (
+        Node("start", "reads seeds", (), {"seed": Seed}, Settings, start, stable=frozenset({"seed"}), memo=False),
+        Node("find", "finds", (Seed,), {"candidate": Candidate}, Settings, find, stable=frozenset({"candidate"})),
+        Node("get", "gets", (Candidate,), {"media": Media}, Word, get),
+        Node("turn", "turns", (Media,), {"media": Media}, Word, turn),
+    )
+}
