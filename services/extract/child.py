@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from av.error import FFmpegError
 
 from proto import ids
-from services.extract import jpeg
 from services.extract.decode import decode
+from services.extract.jpeg import JpegEncoder
 from services.extract.packets import Look
 from services.extract.sampler import Sampler
 from services.extract.scan import Scan, scan
@@ -41,6 +42,8 @@ def run(job: dict[str, Any], folder: str, emit: Emit) -> None:
         emit({"damage": extract(msgspec.convert(job, Task), Path(folder), emit)})
     except Unusable as error:
         emit({"unusable": [error.reason, error.detail]})
+    except FFmpegError as error:
+        emit({"unusable": ["undecodable", str(error)]})
 
 
 def extract(task: Task, folder: Path, emit: Emit) -> str:
@@ -104,12 +107,13 @@ class Shards:
 
     def __init__(self, task: Task, found: Scan, folder: Path, emit: Emit):
         self.task, self.found, self.folder, self.emit = task, found, folder, emit
+        self.jpeg = JpegEncoder(task.quality, found.aspect, task.max_side)
         self.open: ShardFile | None = None
         self.index = self.frames = 0
 
     def add(self, index: int, frame: Any) -> None:
         """One picture; `index` is its packet's."""
-        data, width, height = jpeg.encode(frame, self.task.quality, self.found.aspect, self.task.max_side)
+        data, width, height = self.jpeg.encode(frame)
         shard = self.open
         if shard is None or (shard.width, shard.height) != (width, height) or len(shard.length) >= SHARD_FRAMES:
             shard = self._next(width, height)

@@ -21,6 +21,9 @@ SKIPPABLE = frozenset({"h264", "mpeg1video", "mpeg2video"})
 PASS, REFERENCE, WHOLE, START = 0, 1, 2, 4
 """What to do with a packet: nothing; decode it if others may refer to it; decode it; and first begin afresh."""
 
+_REORDERED = 32
+"""Packets within which a time that comes again is a fault of the file, and not a clock that began anew."""
+
 
 def plan(scan: Scan, wanted: Collection[int], sparse: bool = True) -> bytearray:
     """What to do with each packet so that the pictures of the `wanted` ones come out; `sparse=False` spares nothing."""
@@ -80,38 +83,53 @@ class _Decoder:
         self.context, self.scan = context, scan
         self.waiting: dict[int | None, int] = {}
         """Index of each packet whose picture is yet to come, by its own presentation time."""
+        self.held: list[tuple[int, Any]] = []
+        """Pictures that came out last: given when the packet after them is found good as well."""
         self.broken: int | None = None
-        """The packet since which references are broken."""
+        """The packet since which pictures are not to be trusted."""
         self.key: int | None = None
         """The keyframe that decoding began at."""
-        self.counted = 0
+        self.fed = self.counted = 0
 
     def feed(self, index: int, packet: Any, how: int) -> list[tuple[int, Any]]:
-        """The pictures that come out when this packet goes in."""
+        """The pictures that are known to be good when this packet has gone in."""
         out = []
-        if how & START or (how and self.broken is not None and self.scan.looks[index] & Look.KEY):
+        if how & START or (how and self.broken is not None and self._can_begin(index)):
             out = self.finish()
             self.context.flush_buffers()
-            self.waiting, self.broken, self.key = {}, None, index
+            self.waiting, self.broken, self.key, self.fed = {}, None, index, index
         if how == PASS or self.broken is not None:
             return out
         if self.scan.looks[index] & Look.BAD:
             self.broken = index
             return out
         self.context.skip_frame = "NONREF" if how == REFERENCE else "DEFAULT"
-        self.waiting[packet.pts] = index
-        return out + self._decode(index, packet)
+        if index - self.waiting.get(packet.pts, -_REORDERED) >= _REORDERED:
+            self.waiting[packet.pts] = index
+        came = self._decode(index, packet)
+        given, self.held, self.fed = self._good(), came, index
+        return out + given
 
     def finish(self) -> list[tuple[int, Any]]:
         """The pictures that are still to come."""
-        return self._decode(None, None) if self.context.is_open else []
+        came = self._decode(None, None) if self.context.is_open else []
+        given, self.held = self._good() + came, []
+        return given
+
+    def _can_begin(self, index: int) -> bool:
+        return (
+            bool(self.scan.looks[index] & Look.KEY) and not self.scan.timeless
+        )  # where lost ones could not be counted
+
+    def _good(self) -> list[tuple[int, Any]]:
+        return [(i, frame) for i, frame in self.held if self.broken is None or i < self.broken]
 
     def _decode(self, index: int | None, packet: Any) -> list[tuple[int, Any]]:
         try:
             frames = self.context.decode(packet)
         except FFmpegError:
             if index is not None and not self._leads(index):
-                self.broken = index
+                self.broken = self.fed  # where a hole is noticed is seldom where it begins
             return []
         return [(i, frame) for frame in frames if (i := self._trusted(frame)) is not None]
 
@@ -131,4 +149,4 @@ class _Decoder:
 
     def _leads(self, index: int) -> bool:
         """Whether a picture is shown before the keyframe that it follows: it refers to what was not decoded."""
-        return bool(self.key) and self.scan.pts[index] < self.scan.pts[self.key or 0]
+        return self.key is not None and self.scan.pts[index] < self.scan.pts[self.key]

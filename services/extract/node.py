@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,7 +113,7 @@ async def _extract(media: Media, job: Job, shards: list[Shard]) -> str:
 async def _run(media: Media, job: Job, shards: list[Shard]) -> str:
     children: Children = job.state
     seconds = float(job.settings.time_limit)
-    limits = Limits(seconds, round(seconds), MEMORY, SHARD_FILE, STALL_S)
+    limits = Limits(seconds, ceil(seconds), MEMORY, SHARD_FILE, STALL_S)
     damage = ""
     async with (
         job.objects.local(media.object_key) as path,

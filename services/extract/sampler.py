@@ -16,7 +16,6 @@ containers round to whole milliseconds.
 from bisect import bisect_right
 from collections.abc import Sequence
 from math import floor
-from typing import Any
 
 import msgspec
 
@@ -43,11 +42,12 @@ class Sampler(msgspec.Struct, frozen=True):
         last = len(times) if self.end is None else bisect_right(times, self.end - HALF_MS)
         stretch = range(first, last)
         if self.every is not None:
-            return _first_of_each_step(times, stretch, self.start, self.every)
-        if self.count is not None:
-            until = ends if self.end is None else min(ends, self.end)
-            return _spread(times, stretch, self.count, until)
-        return _distinct(times, [i for i in stretch if keys[i]] if self.keyframes else list(stretch))
+            chosen = _first_of_each_step(times, stretch, self.start, self.every)
+        elif self.count is not None:
+            chosen = _spread(times, stretch, self.count, ends if self.end is None else min(ends, self.end))
+        else:
+            chosen = [i for i in stretch if keys[i] or not self.keyframes]
+        return _distinct(times, chosen)
 
 
 def _first_of_each_step(times: Sequence[float], stretch: range, start: float, every: float) -> list[int]:
@@ -56,7 +56,7 @@ def _first_of_each_step(times: Sequence[float], stretch: range, start: float, ev
         if (this := floor((times[i] - start + HALF_MS) / every)) > step:
             chosen.append(i)
             step = this
-    return _distinct(times, chosen)
+    return chosen
 
 
 def _spread(times: Sequence[float], stretch: range, count: int, until: float) -> list[int]:
@@ -73,7 +73,7 @@ def _spread(times: Sequence[float], stretch: range, count: int, until: float) ->
 
 def _distinct(times: Sequence[float], chosen: list[int]) -> list[int]:
     """Without those that fall into the same millisecond as the one before: a frame's id is its millisecond."""
-    kept: list[Any] = []
+    kept: list[int] = []
     for i in chosen:
         if not kept or round(times[i] * 1000) > round(times[kept[-1]] * 1000):
             kept.append(i)

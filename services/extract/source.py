@@ -1,6 +1,7 @@
 """Opening a stranger's file, and reading it packet by packet for as long as it gives any."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ LARGEST_SIDE, LARGEST_AREA = 16_384, 36_000_000
 """Pixels of a picture that is decoded at all: 8K passes, a 30,000-pixel side does not."""
 _FORMATS = "mov,matroska,webm,mpegts,mpeg,avi,flv,asf,ogg,mxf,gif,ivf,obu,h264,hevc,m4v,mpegvideo,dv,nut,yuv4mpegpipe"
 _SOUNDS = "mp3,wav,flac,aac,ac3"
-_STILL = {"gif"}
 _OPTIONS = {
     "protocol_whitelist": "file",  # a playlist or a reference in the file leads nowhere
     "format_whitelist": f"{_FORMATS},{_SOUNDS},png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,image2",
 }
+logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # counted, not shown
 _READ_ERRORS = 100
 """Reading errors in a row after which the rest of a file is given up."""
 
@@ -34,6 +35,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its video stream, ready to decode with one thread. Raises Unusable."""
     if not path.stat().st_size:
         raise Unusable("empty", "the file has no bytes")
+    av.logging.set_level(av.logging.ERROR)  # for `complaints`
     try:
         container = av.open(str(path), options=_OPTIONS, metadata_errors="replace")
     except (FFmpegError, ValueError) as error:
@@ -64,6 +66,11 @@ def packets(container: Any, streams: Any) -> Iterator[Any]:
             return
         except FFmpegError:
             errors += 1
+
+
+def complaints() -> int:
+    """How often FFmpeg has said that something is broken, in this process so far."""
+    return int(av.logging.get_last_error()[0])
 
 
 def _video_stream(container: Any) -> Any:

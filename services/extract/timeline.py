@@ -1,0 +1,55 @@
+"""When each picture of a file is shown, whatever its container makes of time."""
+
+from array import array
+from fractions import Fraction
+from typing import Any
+
+NEAR_S = 0.1
+"""A video that begins this soon after its file does (seconds) counts from its own first picture."""
+_JUMP_S = 10
+"""A transport stream's clock that leaps further has been joined from pieces."""
+
+
+class Timeline:
+    """Collects the times of one stream's packets, in ticks of its time base."""
+
+    def __init__(self, container: Any, stream: Any):
+        self.tick: Fraction = stream.time_base
+        """Seconds of one tick."""
+        self.pts: array[int] = array("q")
+        """Presentation times, in the order of decoding; in that of showing where `timeless`."""
+        self.timeless = container.format.name == "avi" and stream.codec_context.has_b_frames > 0
+        """The file gives no presentation times (those that FFmpeg makes up for an AVI's are wrong)."""
+        self._dts: array[int] = array("q")
+        self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        self._joins = container.format.name == "mpegts"
+        self._offset, self._last, self._step = 0, None, 0
+
+    def add(self, packet: Any) -> None:
+        """The next packet."""
+        if packet.dts is not None:
+            if self._joins:
+                self._join(packet)
+            self._dts.append(packet.dts)
+        self.timeless |= packet.pts is None
+        self.pts.append((packet.pts or 0) + self._offset)
+
+    def close(self) -> None:
+        """After the last packet. Where no packet says when it is shown, each is shown when its turn comes."""
+        if self.timeless:
+            counted = len(self._dts) < len(self.pts)
+            self.pts = array("q", range(len(self.pts)) if counted else sorted(self._dts))
+            self.tick = 1 / self._rate if counted else self.tick
+
+    def zero(self, container: Any, first: int) -> int:
+        """The `pts` that is time 0: that of the `first` picture, or the file's start where that lies well before it."""
+        if self.timeless or container.start_time is None:
+            return first
+        start = round(Fraction(container.start_time, 1_000_000) / self.tick)
+        return start if (first - start) * self.tick > NEAR_S else first
+
+    def _join(self, packet: Any) -> None:
+        """Makes pieces, each of which began at a time of its own, follow each other."""
+        if self._last is not None and not 0 <= packet.dts - self._last <= _JUMP_S / self.tick:
+            self._offset += self._last + self._step - packet.dts
+        self._last, self._step = packet.dts, packet.duration or self._step
