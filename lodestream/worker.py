@@ -3,6 +3,7 @@
 `python -m lodestream.worker <type>`; more of them are more hands on the same consumers.
 """
 
+import lodestream.lean  # isort: skip  # noqa: F401
 import asyncio
 import gc
 import os

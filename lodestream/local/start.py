@@ -1,10 +1,12 @@
 """Starting and stopping an instance from another process."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ import msgspec
 from lodestream.errors import LodeError
 from lodestream.local.child import Program
 from lodestream.local.home import VARIABLE, Home
+from lodestream.local.kinship import die_with
 from lodestream.local.lock import holder
 from lodestream.local.state import State, read_state
 from lodestream.local.supervisor import GRACE, Ready, supervise
@@ -36,19 +39,21 @@ def up(
     home: Home,
     *,
     detach: bool = False,
+    bound: bool = False,
     counts: Mapping[str, int] | None = None,
     table: list[Program] | None = None,
     on_ready: Ready | None = None,
 ) -> None:
     """Run an instance until it is stopped; with `detach`, return once it is ready and leave it running.
 
-    `counts` is how many workers of a type; `table` replaces the process table. Raises LodeError.
+    `bound`: what is detached is stopped all the same when the calling thread ends, however that ends. `counts` is how
+    many workers of a type; `table` replaces the process table. Raises LodeError.
     """
     programs = process_table(counts) if table is None else table
     if not detach:
         supervise(home, programs, on_ready)
         return
-    _start_in_background(home, programs)
+    _start_in_background(home, programs, bound)
     if on_ready and (state := read_state(home)):
         on_ready(state)
 
@@ -77,7 +82,7 @@ def connection(home: Home, user: str = OPERATOR) -> Connection:
     return Connection(home.nats_url(), user, home.password(user))
 
 
-def _start_in_background(home: Home, programs: list[Program]) -> None:
+def _start_in_background(home: Home, programs: list[Program], bound: bool) -> None:
     """Raises LodeError with what the supervisor said instead of being ready."""
     environment = {**os.environ, VARIABLE: str(home.root), "PYTHONPATH": _absolute(os.environ.get("PYTHONPATH", ""))}
     starting = subprocess.Popen(
@@ -88,6 +93,7 @@ def _start_in_background(home: Home, programs: list[Program]) -> None:
         start_new_session=True,
         cwd="/",
         env=environment,
+        preexec_fn=partial(die_with, os.getpid(), signal.SIGTERM) if bound else None,
     )
     said = b""
     assert starting.stdin

@@ -142,12 +142,13 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Services first, so that they can hand back what they hold; then the server."""
+        self.state.ready = False
+        self._changed("stops")
         adopt_orphans()
         services = [c for c in self._children if c.program.name != NATS]
         await asyncio.gather(*(child.stop(GRACE) for child in services))
         await asyncio.gather(*(child.stop(GRACE) for child in self._children if child not in services))
         end_orphans()
-        self.state.ready = False
         self._changed("stopped")
         self._log.close()
 
