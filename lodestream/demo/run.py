@@ -21,7 +21,7 @@ from lodestream.flow.consumers import last_sequence
 from lodestream.flow.deploy import deploy
 from lodestream.flow.lint import lint
 from lodestream.idle import until_idle
-from lodestream.local import Home, down, is_up, up
+from lodestream.local import Home, down, read_state, up
 from lodestream.objects import open_objects
 from lodestream.status import FlowStatus, add_details
 from proto import subjects
@@ -56,12 +56,14 @@ async def demo() -> int:
 @contextmanager
 def running(home: Home) -> Iterator[bool]:
     """An instance in `home`: the one that is up (True), else one for as long as the block lasts."""
-    if is_up(home):
+    while (state := read_state(home)) and not state.ready:
+        time.sleep(0.1)  # it starts, or it stops: after a demo that was killed
+    if state:
         report.say(f"instance  {home.root}, which is up")
         yield True
         return
     report.say(f"instance  {home.root}, for as long as the demo lasts")
-    up(home, detach=True)
+    up(home, detach=True, bound=True)
     try:
         yield False
     finally:
