@@ -1,0 +1,149 @@
+"""What the messages of one batch become in the tables."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from lodestream.letters import readable
+from proto import ids, subjects
+from proto.messages import Again, DeadLetter, Known, Media, Message, Rejected, Resolved, Shard
+from services.catalog.tables import TABLES, Table
+
+TABLE_OF: dict[type[Message], Table] = {table.kind: table for table in TABLES}
+MALFORMED = "malformed message"
+
+_decode = msgspec.json.Decoder(Known).decode
+
+
+class Record(NamedTuple):
+    """One message of a stream."""
+
+    stream: str
+    seq: int
+    at: int
+    """When the stream stored it: microseconds since 1970."""
+    subject: str
+    data: bytes
+
+
+class Count(NamedTuple):
+    """What outputs are counted by."""
+
+    flow: str
+    node: str
+    node_type: str
+    port: str
+    kind: str
+    recipe: str
+    source: str
+    reason: str
+
+
+class Row(msgspec.Struct):
+    """One row to be written: the message `m`, and where it stood."""
+
+    m: Message
+    seq: int
+    at: int
+    subject: str
+    stream: str
+
+
+@dataclass
+class Rows:
+    """A batch, ready to be written."""
+
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    counts: dict[Count, list[int]] = field(default_factory=dict)
+    """Messages, bytes, frames, and the time of the last."""
+    letters: dict[str, tuple[Record, DeadLetter] | None] = field(default_factory=dict)
+    """What each subject of stream DEAD says now; None where it is resolved."""
+
+    def add(self, record: Record) -> None:
+        """Take one message; one that is not what it should be becomes a dead letter."""
+        try:
+            self._add(record, _check(_decode(record.data)))
+        except (msgspec.MsgspecError, ValueError) as error:
+            self.refuse(record, MALFORMED, str(error))
+
+    def refuse(self, record: Record, reason: str, detail: str) -> None:
+        """Take a message that cannot be a row of its table: it is kept as a dead letter."""
+        self._put("main.dead", record, _letter(record, reason, detail))
+
+    def finish(self) -> "Rows":
+        """Add the dead letters that stand at the end of the batch."""
+        for said in self.letters.values():
+            if said:
+                self._put("main.dead", *said)
+        return self
+
+    def _add(self, record: Record, message: Message) -> None:
+        if record.stream == subjects.DEAD:
+            self._add_letter(record, message)
+        elif table := TABLE_OF.get(type(message)):
+            address = subjects.parse(record.subject)
+            self._put(f"history.{table.name}", record, message)
+            self._count(address, record.at, message)
+        elif not isinstance(message, Again):
+            raise ValueError(f"a {_tag(message)} on the subject of an output")
+
+    def _add_letter(self, record: Record, message: Message) -> None:
+        if not isinstance(message, DeadLetter | Resolved):
+            raise ValueError(f"a {_tag(message)} on the subject of a dead letter")
+        self.letters[record.subject] = (record, message) if isinstance(message, DeadLetter) else None
+
+    def _put(self, table: str, record: Record, message: Message) -> None:
+        row = Row(message, record.seq, record.at, record.subject, record.stream)
+        self.tables.setdefault(table, []).append(row)
+
+    def _count(self, address: subjects.Address, at: int, message: Message) -> None:
+        reason = message.reason if isinstance(message, Rejected) else ""
+        source = getattr(message, "source", "")
+        what = Count(
+            address.flow, address.node, address.type, address.port, _tag(message), message.recipe, source, reason
+        )
+        tally = self.counts.setdefault(what, [0, 0, 0, 0])
+        tally[0] += 1
+        tally[1] += message.bytes if isinstance(message, Media) else 0
+        tally[2] += len(message.time_ms) if isinstance(message, Shard) else 0
+        tally[3] = at
+
+
+def project(records: Iterable[Record]) -> Rows:
+    """The rows of a batch, in order of each stream."""
+    rows = Rows()
+    for record in records:
+        rows.add(record)
+    return rows.finish()
+
+
+def _check(message: Message) -> Message:
+    """Raises ValueError where fields that are well each by itself do not fit together."""
+    if isinstance(message, Shard) and not len(message.time_ms) == len(message.offset) == len(message.length):
+        raise ValueError("`time_ms`, `offset` and `length` differ in length")
+    return message
+
+
+def _tag(message: Message) -> str:
+    return str(message.__struct_config__.tag)
+
+
+def _letter(record: Record, reason: str, detail: str) -> DeadLetter:
+    """A dead letter about a message that stands where no node could have put it."""
+    parts = (record.subject.split(".") + [""] * 4)[:4]
+    return DeadLetter(
+        id=ids.token(record.subject.rpartition(".")[2] or record.subject),
+        flow=parts[1],
+        node_type=parts[2],
+        node=parts[3],
+        entity=record.subject.rpartition(".")[2],
+        reason=reason,
+        detail=detail,
+        at="",
+        input_subject=record.subject,
+        input_stream=record.stream,
+        input_seq=record.seq,
+        **readable(record.data),
+    )

@@ -1,0 +1,148 @@
+"""What people query: the current rows of every table, frames one by one, and the counts that say how it goes."""
+
+from typing import NamedTuple
+
+from services.catalog.tables import TABLES
+
+
+class View(NamedTuple):
+    """A view; `columns` says what its columns mean where no table that it reads does."""
+
+    name: str
+    says: str
+    sql: str
+    columns: dict[str, str]
+
+
+SUPERSEDED = View(
+    "history.superseded",
+    "Recipes that a node's outputs carried before its settings, or those of a node above it, were changed.",
+    """
+    select distinct flow, node, recipe from history.counts c join main.flow_nodes n using (flow, node)
+    where c.recipe <> '' and not list_contains(n.recipes, c.recipe)
+    """,
+    {},
+)
+
+
+def _current(name: str, says: str) -> View:
+    """The rows of a table but for those that have been made again under newer settings."""
+    return View(
+        f"main.{name}",
+        says,
+        f"select * from history.{name} anti join history.superseded using (flow, node, recipe)",
+        {},
+    )
+
+
+FRAMES = View(
+    "main.frames",
+    "Every frame: where its JPEG lies, and when it is shown.",
+    """
+    select flow, node, media_id || '_' || time_ms as frame_id, media_id, time_ms, shard_key, byte_offset, byte_length,
+      width, height, shard_id, source, sampler, damaged, node_type, port, recipe, seq, "at"
+    from (select * replace (unnest(time_ms) as time_ms, unnest(byte_offset) as byte_offset,
+      unnest(byte_length) as byte_length) from main.shards)
+    """,
+    {
+        "frame_id": "id of the frame: its video and its time",
+        "time_ms": "presentation time, milliseconds",
+        "byte_offset": "byte of the tar at which the JPEG begins",
+        "byte_length": "bytes of the JPEG",
+        "width": "pixels",
+        "height": "pixels",
+        "damaged": "whether part of the video was lost",
+    },
+)
+
+PROGRESS = View(
+    "main.progress",
+    "Every node of every flow: what it was given, what it gave, what it refused, what it could not do.",
+    """
+    with current as (from history.counts anti join history.superseded using (flow, node, recipe)),
+    fed as (select w.flow, w.node, sum(c.messages) as inputs
+      from main.flow_wires w join history.counts c on c.flow = w.flow and c.node = w.upstream and c.port = w.port
+      where list_contains(w.recipes, c.recipe) group by all),
+    by_port as (select flow, node, any_value(node_type) as node_type, port, sum(messages) as messages, max("at") as "at"
+      from current group by flow, node, port),
+    gave as (select flow, node, any_value(node_type) as node_type, max("at") as "at",
+      sum(messages) filter (port <> 'rejected') as out, sum(messages) filter (port = 'rejected') as rejected,
+      map_from_entries(list((port, messages) order by port)) as ports from by_port group by flow, node),
+    lost as (select flow, node, any_value(node_type) as node_type, count(*) as dead, max("at") as "at"
+      from main.dead group by flow, node),
+    every_node as (select flow, node from main.flow_nodes union select flow, node from gave
+      union select flow, node from lost)
+    select flow, node, coalesce(n.node_type, gave.node_type, lost.node_type) as node_type,
+      case when w.flow is not null then coalesce(inputs, 0) end::bigint as inputs, coalesce(out, 0)::bigint as out,
+      coalesce(rejected, 0)::bigint as rejected, coalesce(dead, 0)::bigint as dead,
+      coalesce(ports, map {})::map(varchar, bigint) as ports, greatest(gave."at", lost."at") as last_at,
+      coalesce(paused, false) as paused
+    from every_node left join main.flow_nodes n using (flow, node) left join gave using (flow, node)
+      left join lost using (flow, node) left join fed using (flow, node)
+      left join (select distinct flow, node from main.flow_wires) w using (flow, node)
+    order by flow, n.place, node
+    """,
+    {
+        "inputs": "messages on its wires; null for a node that reads what people publish",
+        "out": "messages that it gave, on every port but `rejected`",
+        "rejected": "inputs that it refused",
+        "dead": "inputs that it could not do, and that nobody has retried or dropped",
+        "ports": "messages that it gave, by port",
+        "last_at": "when it last gave or gave up something, UTC",
+    },
+)
+
+SOURCES = View(
+    "main.sources",
+    "Every source in every flow: what it offered, what came of it, what it cost.",
+    """
+    with passed_on as (select distinct w.flow, w.node, u.kind from main.flow_wires w
+      join history.counts u on u.flow = w.flow and u.node = w.upstream and u.port = w.port where u.kind <> 'rejected'),
+    first as (from history.counts anti join history.superseded using (flow, node, recipe)
+      anti join passed_on using (flow, node, kind) where source <> ''),
+    reasons as (select flow, source, map_from_entries(list((reason, n) order by n desc, reason)) as rejected_by_reason
+      from (select flow, source, reason, sum(messages)::bigint as n from first where kind = 'rejected' group by all)
+      group by flow, source)
+    select flow, source, coalesce(sum(messages) filter (kind = 'candidate'), 0)::bigint as candidates,
+      coalesce(sum(messages) filter (kind = 'media'), 0)::bigint as fetched,
+      coalesce(sum(messages) filter (kind = 'rejected'), 0)::bigint as rejected,
+      coalesce(any_value(rejected_by_reason), map {}::map(varchar, bigint)) as rejected_by_reason,
+      coalesce(sum(bytes), 0)::bigint as bytes, coalesce(sum(frames), 0)::bigint as frames, max("at") as last_at
+    from first left join reasons using (flow, source) group by flow, source order by flow, source
+    """,
+    {
+        "source": "site that videos come from",
+        "candidates": "videos that seeds led to",
+        "fetched": "videos that were fetched",
+        "rejected": "refusals, of candidates and of what was fetched",
+        "rejected_by_reason": "refusals by reason, the most frequent first",
+        "bytes": "bytes of the videos that were fetched",
+        "frames": "frames taken from them",
+        "last_at": "when something last came from it, UTC",
+    },
+)
+
+YIELDS = View(
+    "main.yields",
+    "Every seed: what it offered and what came of it. A video that two seeds offer counts for the first.",
+    """
+    with shot as (select flow, media_id, sum(frames) as frames from main.shards group by all),
+    got as (select flow, media_id, max(bytes) as bytes from main.media group by all),
+    led as (select c.flow, c.seed_id, count(distinct media_id) as candidates, count(bytes) as fetched,
+        sum(bytes) as bytes, sum(frames) as frames
+      from main.candidates c left join got using (flow, media_id) left join shot using (flow, media_id) group by all),
+    listed as (select flow, seed_id, max(offered) as offered from main.listings group by all)
+    select flow, seed_id, kind, value, offered, coalesce(candidates, 0) as candidates, coalesce(fetched, 0) as fetched,
+      coalesce(bytes, 0)::bigint as bytes, coalesce(frames, 0)::bigint as frames, "at"
+    from main.seeds left join listed using (flow, seed_id) left join led using (flow, seed_id)
+    """,
+    {
+        "candidates": "videos that no seed had led to before",
+        "fetched": "how many of them were fetched",
+        "bytes": "bytes of those",
+        "frames": "frames taken from those",
+    },
+)
+
+VIEWS = (SUPERSEDED, *(_current(t.name, t.says) for t in TABLES), FRAMES, PROGRESS, SOURCES, YIELDS)
+"""In the order in which they can be made."""
