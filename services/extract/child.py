@@ -76,7 +76,8 @@ def _wanted(task: Task, found: Scan) -> list[int]:
         raise Unusable("undecodable", "no picture that decoding could begin at")
     times = [found.seconds(index) for index in shown]
     ends = times[-1] + (times[-1] - times[0]) / max(1, len(times) - 1)
-    chosen = task.sampler.choose(times, [bool(found.looks[index] & Look.KEY) for index in shown], ends)
+    keys = [bool(found.looks[index] & Look.KEY) for index in shown]
+    chosen = task.sampler.choose(times, keys, ends, float(found.tick))
     if not chosen:
         raise Unusable("empty", f"no frame between start and end; the video has {times[0]:g} to {ends:g} s")
     if task.sampler.scene is None:

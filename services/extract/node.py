@@ -76,7 +76,7 @@ class Extract(Settings, kw_only=True, frozen=True):
     def words(self) -> str:
         """The sampler as a person would say it: `every 1s`, `count 10 from 5s to 20s`."""
         name = next(name for name in SAMPLERS if getattr(self, name))
-        value = {"every": f"{self.every:g}s", "keyframes": ""}.get(name, f"{getattr(self, name)}") if name else ""
+        value = "" if name == "keyframes" else f"{getattr(self, name):g}" + "s" * (name == "every")
         from_to = (f"from {self.start:g}s" if self.start else "", f"to {self.end:g}s" if self.end else "")
         return " ".join(filter(None, (name, value, *from_to)))
 

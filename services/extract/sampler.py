@@ -9,8 +9,8 @@
   N different ones, or all where there are fewer.
 - scene: decided while decoding, see `scene`.
 
-Steps count from `start` where one is given. Two times that differ by less than half a millisecond are one, because many
-containers round to whole milliseconds.
+Steps count from `start` where one is given. A picture that misses a step by less than half a tick of its container's
+clock (and half a millisecond at most) was meant for it: WebM, for one, rounds to whole milliseconds.
 """
 
 from bisect import bisect_right
@@ -19,7 +19,7 @@ from math import floor
 
 import msgspec
 
-HALF_MS = 0.0005
+MOST_SLACK = 0.0005
 
 
 class Sampler(msgspec.Struct, frozen=True):
@@ -32,17 +32,18 @@ class Sampler(msgspec.Struct, frozen=True):
     start: float = 0.0
     end: float | None = None
 
-    def choose(self, times: Sequence[float], keys: Sequence[bool], ends: float) -> list[int]:
-        """Positions of the pictures to keep.
+    def choose(self, times: Sequence[float], keys: Sequence[bool], ends: float, tick: float = 0.0) -> list[int]:
+        """Positions of the pictures to keep; for `scene`, of all that are to be looked at.
 
         `times` are those of all pictures, ascending, in seconds; `keys` says which of them are keyframes; the last is
-        shown until `ends`. For `scene` these are all that are to be looked at.
+        shown until `ends`; the container's clock goes in steps of `tick` seconds.
         """
-        first = bisect_right(times, self.start - HALF_MS)
-        last = len(times) if self.end is None else bisect_right(times, self.end - HALF_MS)
+        slack = min(tick / 2, MOST_SLACK) + 1e-9
+        first = bisect_right(times, self.start - slack)
+        last = len(times) if self.end is None else bisect_right(times, self.end - slack)
         stretch = range(first, last)
         if self.every is not None:
-            chosen = _first_of_each_step(times, stretch, self.start, self.every)
+            chosen = _first_of_each_step(times, stretch, self.start - slack, self.every)
         elif self.count is not None:
             chosen = _spread(times, stretch, self.count, ends if self.end is None else min(ends, self.end))
         else:
@@ -53,7 +54,7 @@ class Sampler(msgspec.Struct, frozen=True):
 def _first_of_each_step(times: Sequence[float], stretch: range, start: float, every: float) -> list[int]:
     chosen, step = [], -1
     for i in stretch:
-        if (this := floor((times[i] - start + HALF_MS) / every)) > step:
+        if (this := floor((times[i] - start) / every)) > step:
             chosen.append(i)
             step = this
     return chosen
@@ -65,7 +66,7 @@ def _spread(times: Sequence[float], stretch: range, count: int, until: float) ->
     part, chosen, following = (until - times[stretch[0]]) / count, [], stretch[0]
     for k in range(count):
         middle = times[stretch[0]] + (k + 0.5) * part
-        shown = bisect_right(times, middle + HALF_MS) - 1
+        shown = bisect_right(times, middle) - 1
         chosen.append(min(max(shown, following), stretch[-1] - (count - 1 - k)))
         following = chosen[-1] + 1
     return chosen

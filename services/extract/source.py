@@ -64,7 +64,7 @@ def packets(container: Any, streams: Any) -> Iterator[Any]:
                     errors = 0
                     yield packet
             return
-        except FFmpegError:
+        except (FFmpegError, IndexError):  # IndexError: PyAV does not know of streams that turn up late
             errors += 1
 
 
