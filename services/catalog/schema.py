@@ -93,8 +93,8 @@ def _columns(connection: DuckDBPyConnection) -> list[tuple[str, str]]:
 
 
 def _comments(columns: list[tuple[str, str]]) -> list[str]:
-    """Views say of a column what the tables say of it, unless they mean something else."""
-    meaning = {column.name: column.says for _, stored in STORED.values() for column in stored}
+    """Views say of a column what the first table that has it says of it, unless they mean something else."""
+    meaning = {column.name: column.says for _, stored in reversed(STORED.values()) for column in stored}
     own = {(name, c.name): c.says for name, (_, stored) in STORED.items() for c in stored}
     own |= {(view.name, column): says for view in VIEWS for column, says in view.columns.items()}
     made = [f"comment on table {name} is {_quoted(says)}" for name, (says, _) in STORED.items()]
