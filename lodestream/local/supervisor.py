@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from lodestream.bus import connect
+from lodestream.bus import Bus, connect
 from lodestream.errors import LodeError
+from lodestream.housekeeping import keep_house
 from lodestream.local import ports
 from lodestream.local.child import Child, Program
 from lodestream.local.home import Home
@@ -59,7 +60,7 @@ class Supervisor:
                 self._changed("ready")
                 if on_ready:
                     on_ready(self.state)
-                await self._stop.wait()
+                await self._until_stopped(self._keep_house())
         finally:
             await self._end()
 
@@ -78,7 +79,7 @@ class Supervisor:
         try:
             async with asyncio.timeout(START_LIMIT):
                 await self._start_nats()
-                bus = await connect(self.state.nats_url, OPERATOR, self.home.password(OPERATOR), patience=START_LIMIT)
+                bus = await self._operator(START_LIMIT)
                 try:
                     await ensure_streams(bus.nc)
                     services = [self._add(p, self._environment(p)) for p in self.table]
@@ -89,6 +90,16 @@ class Supervisor:
         except TimeoutError:
             late = ", ".join(c.program.name for c in self._children)
             raise LodeError(f"not ready after {START_LIMIT:g} s ({late}); see the logs in {self.home.logs}") from None
+
+    async def _keep_house(self) -> None:
+        bus = await self._operator(None)
+        try:
+            await keep_house(bus)
+        finally:
+            await bus.close()
+
+    async def _operator(self, patience: float | None) -> Bus:
+        return await connect(self.state.nats_url, OPERATOR, self.home.password(OPERATOR), patience=patience)
 
     async def _start_nats(self) -> None:
         """Raises LodeError where the server ends, though its port is free."""
@@ -165,8 +176,12 @@ def supervise(home: Home, table: list[Program], on_ready: Ready | None = None) -
 
 
 def _supervise(home: Home, table: list[Program], on_ready: Ready | None) -> None:
-    with only_supervisor(home):
-        home.prepare()
-        end_leftovers(home)
-        Directory(home.objects).sweep()
-        asyncio.run(Supervisor(home, table).run(on_ready))
+    try:
+        home.refuse_strangers()
+        with only_supervisor(home):
+            home.prepare()
+            end_leftovers(home)
+            Directory(home.objects).sweep()
+            asyncio.run(Supervisor(home, table).run(on_ready))
+    except OSError as error:
+        raise LodeError(f"cannot go on in {home.root}: {error}") from error
