@@ -96,6 +96,7 @@ def _comments(columns: list[tuple[str, str]]) -> list[str]:
     """Views say of a column what the first table that has it says of it, unless they mean something else."""
     meaning = {column.name: column.says for _, stored in reversed(STORED.values()) for column in stored}
     own = {(name, c.name): c.says for name, (_, stored) in STORED.items() for c in stored}
+    own |= {(f"main.{table.name}", c.name): c.says for table in TABLES for c in table.columns}
     own |= {(view.name, column): says for view in VIEWS for column, says in view.columns.items()}
     made = [f"comment on table {name} is {_quoted(says)}" for name, (says, _) in STORED.items()]
     made += [f"comment on view {view.name} is {_quoted(view.says)}" for view in VIEWS]
