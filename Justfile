@@ -32,7 +32,7 @@ check:
 # every generated file again: schemas, AsyncAPI, the README's table
 generate:
     .venv/bin/python -m proto.generate
-    .venv/bin/python -m lodestream.palette
+    .venv/bin/python -m lodestream.readme
 
 # the figures of tests/bench/RESULTS.md
 bench *ARGS:
