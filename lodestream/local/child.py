@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -88,7 +89,7 @@ class Child:
                 process_group=0,
                 preexec_fn=partial(die_with, os.getpid()),
             )
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             return str(error)
         finally:
             os.close(pipe)

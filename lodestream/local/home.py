@@ -78,10 +78,17 @@ class Home:
         """Passwords, one file each, for nobody else to read."""
         return self.root / "secrets"
 
+    def refuse_strangers(self) -> None:
+        """Raises LodeError for a folder full of something else: it is not made a home by mistake."""
+        if self.root.is_dir() and not (self.root / RECORD).exists():
+            strange = sorted(path.name for path in self.root.iterdir() if path.name not in FOLDERS)
+            if strange:
+                what = f"{self.root} holds other things ({strange[0]})"
+                raise LodeError(f"{what}; name an empty folder by {VARIABLE}")
+
     def prepare(self) -> None:
-        """Make what is missing. Raises LodeError where it cannot be written to, or belongs to something else."""
+        """Make what is missing. Raises LodeError where it cannot be written to, or is another version's."""
         try:
-            self._refuse_strangers()
             for name in FOLDERS:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             self.secrets.chmod(0o700)
@@ -116,9 +123,10 @@ class Home:
     def make_passwords(self, users: Iterable[str]) -> dict[str, str]:
         """Every user's password; 256 random bits for those who have none yet."""
         for user in users:
-            if not self.password_file(user).exists():
-                write_whole(self.password_file(user), secrets.token_urlsafe(32).encode() + b"\n", mode=0o600)
-            self.password_file(user).chmod(0o600)
+            file = self.password_file(user)
+            if not file.exists() or not self.password(user):
+                write_whole(file, secrets.token_urlsafe(32).encode() + b"\n", mode=0o600)
+            file.chmod(0o600)
         return {user: self.password(user) for user in users}
 
     def nats_url(self) -> str:
@@ -154,14 +162,6 @@ class Home:
         except (msgspec.MsgspecError, KeyError, TypeError):
             raise LodeError(f"{record} is not readable; put it back, or name another place by {VARIABLE}") from None
 
-    def _refuse_strangers(self) -> None:
-        """A folder full of something else is not made a home by mistake."""
-        if self.root.is_dir() and not (self.root / RECORD).exists():
-            strange = sorted(path.name for path in self.root.iterdir() if path.name not in FOLDERS)
-            if strange:
-                what = f"{self.root} holds other things ({strange[0]})"
-                raise LodeError(f"{what}; name an empty folder by {VARIABLE}")
-
 
 def logs_folder() -> Path:
     """Where this environment's instance keeps its logs."""
@@ -169,13 +169,15 @@ def logs_folder() -> Path:
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a small file so that a reader sees the old or the new one, never a part; only its owner may write it."""
+    """Write a small file so that a reader, and a power cut, leave the old one or the new one, never a part."""
     temp = path.with_name(f".{path.name}.{os.getpid()}")
     temp.unlink(missing_ok=True)
     opened = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(opened, "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         temp.replace(path)
     finally:
         temp.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 ORPHANS = signal.SIGUSR1
 """Tells a guard that a process has ended and may have left children."""
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+INTERRUPTED = 130
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 _guard = 0
@@ -116,6 +117,8 @@ def _work(work: Callable[[], None], tell: int) -> int:
     except LodeError as error:
         os.write(tell, str(error).encode())
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
         return 1
@@ -130,6 +133,8 @@ def _judge(told: str, status: int) -> None:
     """Raises LodeError unless the work ended well."""
     if told:
         raise LodeError(told)
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
     if status < 0:
         raise LodeError(f"the supervisor was ended by {signal.Signals(-status).name}, and all that it ran with it")
     if status:

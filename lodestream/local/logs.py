@@ -7,7 +7,8 @@ from pathlib import Path
 
 LIMIT = 5 << 20
 """Bytes of one part."""
-CHUNK = 65_536
+CHUNK, LAST_CHUNKS = 65_536, 64
+"""Bytes read at once, and how often at the end: somebody may write for ever."""
 KEPT = 2
 """Older parts."""
 
@@ -60,8 +61,9 @@ class Output:
     def close(self) -> None:
         """Take what is there, and stop listening."""
         for read in list(self._open):
-            while self._copy(read):
-                pass
+            for _ in range(LAST_CHUNKS):
+                if not self._copy(read):
+                    break
             self._end(read)
         self._log.close()
 

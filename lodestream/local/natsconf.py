@@ -38,11 +38,11 @@ def write_config(home: Home, types: Mapping[str, Node], port: int) -> Path:
 def config(home: Home, port: int, accounts: str) -> str:
     """The text of the configuration."""
     return f"""# Written by `lode up` at each start.
-server_name: {json.dumps(server_name(home))}
+server_name: {_quoted(server_name(home))}
 listen: "{HOST}:{port}"
 max_payload: {MAX_PAYLOAD}
 jetstream {{
-  store_dir: {json.dumps(str(home.nats))}
+  store_dir: {_quoted(str(home.nats))}
   sync_interval: "{SYNC_INTERVAL}"
 }}
 {accounts}"""
@@ -51,3 +51,8 @@ jetstream {{
 def server_name(home: Home) -> str:
     """How the server introduces itself; no other instance's does so."""
     return f"lodestream-{home.instance().id}"
+
+
+def _quoted(text: str) -> str:
+    """A string of the configuration's, which knows no `\\u` escapes."""
+    return json.dumps(text, ensure_ascii=False)

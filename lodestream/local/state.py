@@ -59,7 +59,10 @@ def write_state(home: Home, state: State) -> None:
 
 def read_state(home: Home) -> State | None:
     """What runs; None where nothing does."""
-    return _last_state(home) if holder(home) else None
+    if (pid := holder(home)) is None:
+        return None
+    state = _last_state(home)
+    return state if state and state.pid == pid else State(pid=pid, since=now())
 
 
 def end_leftovers(home: Home) -> None:

@@ -7,7 +7,7 @@ import stat
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from lodestream.errors import LodeError, Outage
@@ -83,11 +83,13 @@ class Directory:
 
     def sweep(self, older_than_s: float = 3600) -> int:
         """Remove what killed writers left unfinished; how many files that was."""
-        limit = time.time() - older_than_s
-        stale = [path for path in self._temp.iterdir() if path.stat().st_mtime < limit]
-        for path in stale:
-            path.unlink(missing_ok=True)
-        return len(stale)
+        limit, swept = time.time() - older_than_s, 0
+        for path in self._temp.iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < limit:
+                    path.unlink()
+                    swept += 1
+        return swept
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)

@@ -222,7 +222,7 @@ def test_a_port_that_is_taken_is_passed_over(home: Home) -> None:
 
 
 def test_instances_live_side_by_side(home: Home, tmp_path: Path) -> None:
-    other = Home(tmp_path / "other one")
+    other = Home(tmp_path / "the other's “zweites” $HOME")
     try:
         start(home, sleeper())
         start(other, sleeper())
