@@ -78,7 +78,7 @@ def _read(container: Any, stream: Any, looks: bytearray, evidence: Evidence) -> 
     """
     reader = PacketReader(stream.codec_context.codec.canonical_name, stream.codec_context.extradata)
     listed, said, doubtful = "mov" in container.format.name, complaints(), []
-    everything = stream.duration is None and declares_duration(container)
+    everything = not stream.frames and declares_duration(container)
     for packet in chain(packets(container, None if everything else stream), [None]):
         if complaints() != said:
             said, evidence.complaints = complaints(), evidence.complaints + 1

@@ -5,6 +5,7 @@ import io
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,17 @@ def extract(data: bytes | Path, folder: Path, *, max_frames: int = 10_000, **ask
     return result
 
 
-def everything(data: bytes) -> list[bytes]:
-    """Every frame, decoded one after the other, as the JPEG that a shard would hold."""
-    with av.open(io.BytesIO(data)) as container:
-        encoder = JpegEncoder(90)
+@cache
+def encoded(clip: Clip) -> bytes:
+    """The clip's file; encoded once."""
+    return clip.encode()
+
+
+@cache
+def decoded(clip: Clip) -> list[bytes]:
+    """Every frame of a clip, decoded one after the other, as the JPEG that a shard would hold."""
+    encoder = JpegEncoder(90)
+    with av.open(io.BytesIO(encoded(clip))) as container:
         return [encoder.encode(frame)[0] for frame in container.decode(container.streams.video[0])]
 
 
