@@ -6,7 +6,7 @@ and made again. It may give everything again then: identities refuse a second ou
 
 from collections.abc import Container, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from nats.aio.client import Client
 
@@ -30,8 +30,22 @@ Info = dict[str, Any]
 """A consumer as JetStream describes it."""
 
 
-async def reconcile(nc: Client, record: Deployed) -> list[str]:
-    """Make the flow's consumers what the record says; gives what was done, in words.
+class Done(NamedTuple):
+    """What was done to one consumer."""
+
+    durable: str
+    what: str
+    node: str = ""
+    rest: float = 0.0
+    """Seconds before it gives anything."""
+
+    def __str__(self) -> str:
+        """`get-1: made (frames)`"""
+        return f"{self.durable}: {self.what}" + (f" ({self.node})" if self.node else "")
+
+
+async def reconcile(nc: Client, record: Deployed) -> list[Done]:
+    """Make the flow's consumers what the record says; gives what was done.
 
     Filters first: what comes on a new wire from then on reaches the node by itself, and a backfill made afterwards
     brings the rest. Raises LodeError where the server refuses.
@@ -42,24 +56,24 @@ async def reconcile(nc: Client, record: Deployed) -> list[str]:
     for key, consumer in wanted.items():
         if key in found and _since(found[key]) == consumer.since and _rewire(found[key], consumer):
             await _update(nc, found[key], consumer)
-            done.append(f"{consumer.durable}: filters changed ({consumer.node})")
+            done.append(Done(consumer.durable, "filters changed", consumer.node))
     stale = [key for key, info in found.items() if key not in wanted or _since(info) != wanted[key].since]
     for key in stale:
         await delete(nc, *key)
-        done.append(f"{key[1]}: deleted")
+        done.append(Done(key[1], "deleted"))
     for key, consumer in wanted.items():
         if key not in found or key in stale:
             rest = await _create(nc, consumer, record.freed.get(consumer.durable, ""))
-            done.append(f"{consumer.durable}: made ({consumer.node}){f'; begins in {rest:.0f} s' if rest else ''}")
+            done.append(Done(consumer.durable, "made", consumer.node, rest))
     return done
 
 
-async def delete_all(nc: Client, flow: str) -> list[str]:
-    """Delete every consumer of a flow; gives their names."""
+async def delete_all(nc: Client, flow: str) -> list[Done]:
+    """Delete every consumer of a flow."""
     found = await _found(nc, flow)
     for key in found:
         await delete(nc, *key)
-    return [durable for _, durable in found]
+    return [Done(durable, "deleted") for _, durable in found]
 
 
 async def delete(nc: Client, stream: str, durable: str) -> None:

@@ -13,7 +13,9 @@ from nats.aio.client import Client
 
 from lodestream.errors import LodeError
 from lodestream.flow import consumers, store, stream
+from lodestream.flow.consumers import Done
 from lodestream.flow.diff import Diff, diff
+from lodestream.flow.lint import lint
 from lodestream.flow.model import Deployed, Flow
 from lodestream.flow.record import Facts, next_record, recipes_of
 from lodestream.flow.store import Conflict, Stored
@@ -29,8 +31,7 @@ class Report(NamedTuple):
 
     diff: Diff
     revision: int
-    consumers: list[str]
-    """What was done to consumers, in words."""
+    consumers: list[Done]
 
     @property
     def changed(self) -> bool:
@@ -42,12 +43,11 @@ class Report(NamedTuple):
         said = self.diff.lines()
         if self.consumers and not self.diff.changes:
             said = ["deployed as it is, but for what was cut short or changed by hand and is now put right:"]
-            return said + [f"  {line}" for line in self.consumers]
-        return said + [f"{line}, when no worker knows that consumer by its former use" for line in self._resting]
-
-    @property
-    def _resting(self) -> list[str]:
-        return [line for line in self.consumers if "begins in" in line]
+            said += [f"  {done}" for done in self.consumers]
+        if resting := {done.node: done.rest for done in self.consumers if done.rest}:
+            wait = f"in {max(resting.values()):.0f} s, when no worker knows the consumer by a former use"
+            said.append(f"{', '.join(resting)}: work begins {wait}")
+        return said
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -86,6 +86,23 @@ async def deploy(
     return Report(plan.diff, revision, done)
 
 
+async def redeploy(nc: Client) -> list[str]:
+    """Deploy every flow as it is once more; gives what that changed, in words.
+
+    For the start of an instance: node types may have been revised since, and workers serve no flow that does not know.
+    A flow that has become wrong is left as it is, and named.
+    """
+    said = []
+    for record in await store.listing(nc):
+        flow, problems = lint(record.text)
+        if flow is None:
+            said.append(problems[0].show(f"flow {record.flow}"))
+            continue
+        report = await deploy(nc, flow)
+        said += [f"{record.flow}: {line}" for line in report.lines() if report.diff.changes or report.consumers]
+    return said
+
+
 class _Plan(NamedTuple):
     stored: Stored
     record: Deployed
@@ -110,9 +127,9 @@ async def _facts(nc: Client, flow: str, stored: Stored) -> Facts:
     )
 
 
-async def _converge(nc: Client, flow: str, stored: Stored) -> list[str]:
+async def _converge(nc: Client, flow: str, stored: Stored) -> list[Done]:
     """Make consumers what the newest record says: whoever changes it while we do is not undone by us."""
-    done = []
+    done: list[Done] = []
     for _ in range(TURNS):
         done += await consumers.reconcile(nc, stored.record) if stored.record else await consumers.delete_all(nc, flow)
         newest = await store.load(nc, flow)
@@ -142,7 +159,7 @@ async def remove(nc: Client, flow: str, *, purge: bool = False) -> Removed:
         dead = subjects.dead(flow, "*", "*", "*")
         await ask(nc, f"STREAM.PURGE.{subjects.DEAD}", {"filter": dead}, may_lack=True)
     held = state["state"] if state else {"messages": 0, "bytes": 0}
-    return Removed(flow, gone, held["messages"], held["bytes"], purge)
+    return Removed(flow, [done.durable for done in gone], held["messages"], held["bytes"], purge)
 
 
 async def pause(nc: Client, flow: str, nodes: Collection[str] = ()) -> list[str]:

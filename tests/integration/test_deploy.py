@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from nats.aio.client import Client
 
 from lodestream.errors import LodeError
 from lodestream.flow import consumers, store
-from lodestream.flow.deploy import Report, deploy, finish_backfills, pause, preview, remove, resume
+from lodestream.flow.deploy import Report, deploy, finish_backfills, pause, preview, redeploy, remove, resume
 from lodestream.flow.lint import lint
 from lodestream.flow.model import Flow
 from lodestream.flow.record import next_record
@@ -119,7 +120,7 @@ async def test_only_what_changed_is_touched(nc: Client) -> None:
     before = await durables(nc)
     report = await put(nc, GOOD.replace('keep: "a hand"', 'keep: "a foot"').replace("limit: 20", "limit: 30"))
     after = await durables(nc)
-    assert report.consumers == ["need-1: deleted", "need-2: made (good)"]
+    assert list(map(str, report.consumers)) == ["need-1: deleted", "need-2: made (good)"]
     assert sorted(after) == ["cut-1", "find-1", "get-1", "need-2"]
     assert all(after[name]["created"] == before[name]["created"] for name in ("cut-1", "find-1", "get-1"))
     assert (await store.load_deployed(nc, "clips")).nodes["look"].settings == {"limit": 30}
@@ -142,7 +143,7 @@ async def test_a_new_wire_is_filled_and_its_backfill_leaves(nc: Client) -> None:
     await take(nc, "cut-1", 2)
     report = await put(nc, WIRED)
     assert report.lines() == ["frames (cut): new wire more.media, 5 waiting"]
-    assert sorted(report.consumers) == ["cut-1: filters changed (frames)", "cut-2: made (frames)"]
+    assert sorted(map(str, report.consumers)) == ["cut-1: filters changed (frames)", "cut-2: made (frames)"]
     await give(nc, "more", 1, start=5)
     assert await finish_backfills(nc) == []
     assert len(await take(nc, "cut-1", 1)) == 1
@@ -256,7 +257,7 @@ async def test_a_consumer_of_the_same_name_with_another_past_is_replaced(nc: Cli
     config = {"name": "cut-1", "durable_name": "cut-1", "ack_policy": "explicit", "deliver_policy": "new"}
     await consumers.delete(nc, STREAM, "cut-1")
     await ask(nc, f"CONSUMER.CREATE.{STREAM}.cut-1", {"stream_name": STREAM, "config": config})
-    assert (await put(nc, GOOD)).consumers == ["cut-1: deleted", "cut-1: made (frames)"]
+    assert list(map(str, (await put(nc, GOOD)).consumers)) == ["cut-1: deleted", "cut-1: made (frames)"]
     assert (await durables(nc))["cut-1"]["num_pending"] == 2
 
 
@@ -328,7 +329,7 @@ async def test_sixteen_of_a_type_start_again_in_place(nc: Client) -> None:
     assert len(cuts) == 16
     assert {info["num_pending"] for info in cuts.values()} == {2}
     assert all(info["config"]["pause_until"] for info in cuts.values())
-    assert "begins in 20 s, when no worker knows that consumer by its former use" in report.lines()[-1]
+    assert re.search(r"c3, .*: work begins in (20|1\d) s, when no worker knows the consumer", report.lines()[-1])
 
 
 async def test_a_server_without_buckets_is_told(tmp_path: Path) -> None:
@@ -345,3 +346,16 @@ async def test_a_record_is_legible(nc: Client) -> None:
     record = json.loads((await bucket.get("clips")).value or b"")
     assert record["nodes"]["frames"]["settings"] == {"every": "2s"}
     assert next_record(await store.load_deployed(nc, "clips"), read(GOOD), "2100-01-01").at == record["at"]
+
+
+async def test_redeploying_mends_and_names_what_has_become_wrong(nc: Client) -> None:
+    text = "flow: real\nnodes:\n  s: {type: intake}\n  find: {type: discover, from: s}\n"
+    flow, problems = lint(text)
+    assert flow, problems
+    await deploy(nc, flow)
+    await put(nc, GOOD)
+    said = await redeploy(nc)
+    assert len(said) == 1
+    assert said[0].startswith("flow clips:3:18: unknown node type 'start'")
+    await consumers.delete(nc, "FLOW_real", "discover-1")
+    assert "real:   discover-1: made (find)" in await redeploy(nc)

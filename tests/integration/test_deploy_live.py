@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -16,17 +17,19 @@ from lodestream.flow.deploy import deploy, finish_backfills, pause, resume
 from lodestream.flow.lint import lint
 from lodestream.flow.model import Deployed
 from lodestream.flow.store import load_deployed
-from lodestream.flows import watch_flows
+from lodestream.flows import Newest, deployed_flows, watch_flows
 from lodestream.job import Parts
 from lodestream.objects import open_objects
 from lodestream.streams import ensure_streams
 from lodestream.worker import Worker
 from proto import subjects
-from proto.messages import Media
+from proto.messages import Candidate, Media, encode
 from tests.support.live_flows import TYPES
 from tests.support.servers import start_nats
 
 SEEDS = 60
+LAG = timedelta(seconds=1.5)
+"""How far behind some workers are at most."""
 HEAD = "flow: live\nnodes:\n  s: {type: start}\n  find: {type: find, from: s}\n"
 
 
@@ -138,15 +141,64 @@ async def play(
     return found
 
 
-@pytest.mark.parametrize("seed", [2, 5, 7])
-async def test_the_end_is_that_of_the_last_flow_run_alone(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("seed", [2, 20, 34])
+async def test_the_end_is_that_of_the_last_flow_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr("lodestream.flow.record.REST", 2 * LAG)
     author, dice = Author(seed), random.Random(seed)
     texts = [author.text() for _ in range(12)]
     for name in ("rewired", "alone"):
         (tmp_path / name).mkdir()
     with start_nats(tmp_path / "rewired") as server:
-        rewired = await play(server.url, tmp_path / "rewired", texts, dice, (0.0, 1.5))
+        rewired = await play(server.url, tmp_path / "rewired", texts, dice, (0.0, LAG.total_seconds()))
     with start_nats(tmp_path / "alone") as server:
         alone = await play(server.url, tmp_path / "alone", texts[-1:], dice, (0.0,))
     assert rewired == alone
     assert {len(found) for name, found in alone.items() if name.startswith("g")} == {2 * SEEDS}
+
+
+async def test_a_worker_that_missed_a_change_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lodestream.worker.FRESH", 0.0)
+    with start_nats(tmp_path) as server:
+        bus = await connect(server.url, patience=5)
+        await ensure_streams(bus.nc)
+        await put(bus.nc, HEAD + "  g: {type: get, from: find}\n")
+        publisher = await Publisher(bus).start()
+        parts = Parts(open_objects(f"file://{tmp_path}"), None, tmp_path, structlog.get_logger())  # type: ignore[arg-type]
+        worker = Worker(bus, TYPES["get"], parts, None, publisher)
+        before = await deployed_flows(bus)
+        await worker.apply(before)
+        await pause(bus.nc, "live", ["g"])
+        await publisher.publish(
+            subjects.output("live", "find", "find", "candidate", "c"),
+            encode(Candidate(id="c", url="", source="", seed="s")),
+        )
+        js = bus.nc.jetstream()
+        while not (await js.consumer_info("FLOW_live", "get-1")).num_redelivered:
+            await asyncio.sleep(0.05)
+        assert (await results(bus.nc))["g"] == set()
+        await resume(bus.nc, "live", ["g"])
+        await worker.apply(await deployed_flows(bus))
+        async with asyncio.timeout(20):
+            await quiet(bus.nc)
+        assert (await results(bus.nc))["g"] == {("c", "")}
+        await worker.stop()
+        await publisher.stop()
+        await bus.close()
+
+
+async def test_a_crowd_that_asks_what_is_deployed_is_answered_by_one_reading(tmp_path: Path) -> None:
+    with start_nats(tmp_path) as server:
+        bus = await connect(server.url, patience=5)
+        await ensure_streams(bus.nc)
+        asked = await bus.nc.subscribe("$JS.API.DIRECT.GET.KV_flows")
+        newest = Newest(bus)
+        await put(bus.nc, HEAD)
+        await asyncio.gather(*(newest.flows() for _ in range(200)))
+        await put(bus.nc, HEAD + "  g: {type: get, from: find}\n")
+        answers = await asyncio.gather(*(newest.flows() for _ in range(200)))
+        assert all("g" in flows["live"].nodes for flows in answers)
+        assert newest.age < 5
+        assert asked.pending_msgs <= 4
+        await bus.close()
