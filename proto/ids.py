@@ -35,6 +35,11 @@ def web_id(canonical_url: str) -> str:
     return "web-" + digest(canonical_url.encode(), 12)
 
 
+def is_web(media: str) -> bool:
+    """Whether a video is known by its URL only."""
+    return media.startswith("web-")
+
+
 def frame_id(media: str, time_ms: int) -> str:
     """The id of one frame: its video and its presentation time in milliseconds."""
     return f"{media}_{time_ms}"

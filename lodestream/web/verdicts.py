@@ -10,7 +10,7 @@ Kind = Literal["reject", "once", "retry", "later", "bug"]
 """no; no unless the second try goes through; try again; try again much later; the site changed, or we are wrong"""
 
 LASTING = frozenset(
-    ["audio", "drm", "empty", "fake", "image", "legal", "not a video", "scheme", "too big", "too long", "unsupported"]
+    ["audio", "damaged", "drm", "empty", "fake", "image", "legal", "not a video", "scheme", "too long", "unsupported"]
 )
 """No's about the content itself. The others say how things stand today, for us: the web may take them back."""
 

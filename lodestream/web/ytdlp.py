@@ -178,7 +178,7 @@ def _refused_address(hidden: list[BaseException]) -> Verdict | None:
     for error in hidden:
         if isinstance(error, Refused):
             return Verdict("reject", "forbidden address", error.what)
-        if found := re.search(r"forbidden address: ([^\s'\")]+)", str(error)):
+        if found := re.search(r"forbidden address: ([^\s'\")]*[^\s'\").])", str(error)):
             return Verdict("reject", "forbidden address", found[1])
     return None
 

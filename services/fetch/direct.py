@@ -1,0 +1,211 @@
+"""Plain files over HTTP: one request, judged by its headers and first bytes, resumed where the connection breaks."""
+
+import asyncio
+import errno
+import hashlib
+import os
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+import aiohttp
+from yarl import URL
+
+from lodestream.errors import Outage, Reject, Retry
+from lodestream.web.verdicts import Verdict, by_status
+from services.fetch.pace import Pace
+from services.fetch.sniff import HEAD, named_as_video, sniff
+
+REDIRECTS = 10
+RESUMES = 6
+"""Times that a broken connection is made again within one attempt."""
+DRY = 2
+"""Resumes in a row that bring nothing, after which what came is all there is."""
+LAST_ATTEMPTS = 3
+"""From this attempt on, what came of a file that cannot be resumed is kept."""
+_BROKEN = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)\Z")
+_CONNECTOR = (aiohttp.ClientConnectorError, aiohttp.ClientConnectionResetError)
+
+
+class Page(Exception):
+    """Not a file but something that leads to one: HTML or a playlist, for yt-dlp to read."""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A file that came from somewhere."""
+
+    path: Path
+    sha256: str
+    bytes: int
+    damage: str = ""
+    title: str = ""
+    uploader: str = ""
+
+
+class Part:
+    """The file as far as it has come."""
+
+    def __init__(self, path: Path, max_bytes: int):
+        self.path, self.max_bytes = path, max_bytes
+        self.validator: str | None = None
+        """Strong ETag or Last-Modified: without one nobody can tell whether the rest is of the same file."""
+        self.total: int | None = None
+        self.size, self.hash = 0, hashlib.sha256()
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+    def __enter__(self) -> "Part":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        os.close(self._fd)
+
+    def write(self, data: bytes) -> None:
+        """Raises Reject past the limit, Outage where there is no room."""
+        self.size += len(data)
+        if self.size > self.max_bytes:
+            raise Reject("too big", f"over {self.max_bytes} bytes")
+        self.hash.update(data)
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Outage(f"no room left in {self.path.parent}: free some space") from None
+            raise
+
+    def restart(self) -> None:
+        """From the first byte again."""
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self.size, self.hash = 0, hashlib.sha256()
+
+    def done(self, damage: str = "") -> Downloaded:
+        """What came."""
+        return Downloaded(self.path, self.hash.hexdigest(), self.size, damage)
+
+
+async def download(
+    session: aiohttp.ClientSession, url: str, path: Path, max_bytes: int, attempt: int, pace: Pace
+) -> Downloaded:
+    """The file at `url`, whole, or with `damage` where the server has no more of it.
+
+    Raises Page where it is none; Reject, Retry and Outage.
+    """
+    dry = 0
+    with Part(path, max_bytes) as part:
+        for turn in range(RESUMES + 1):
+            before = part.size
+            try:
+                await _transfer(session, url, part, attempt, pace)
+                return part.done()
+            except _CONNECTOR as error:
+                _fail(error, attempt)
+            except _BROKEN as error:
+                broke = f"broke off at {part.size} of {part.total or 'unknown'} bytes"
+                dry = 0 if part.size > before else dry + 1
+                if part.size and (dry == DRY or (attempt >= LAST_ATTEMPTS and not part.validator)):
+                    return part.done(f"the server {broke}")
+                if not part.validator or turn == RESUMES:
+                    raise Retry("network", f"{broke} ({type(error).__name__})") from None
+            except (aiohttp.ClientError, ValueError) as error:
+                _fail(error, attempt)
+            await asyncio.sleep(0.2 * 2**dry)
+    raise AssertionError
+
+
+async def _transfer(session: aiohttp.ClientSession, url: str, part: Part, attempt: int, pace: Pace) -> None:
+    headers = {"Range": f"bytes={part.size}-", "If-Range": part.validator} if part.size and part.validator else {}
+    async with session.get(_as_written(url), headers=headers, max_redirects=REDIRECTS) as response:
+        _look_at_headers(response, part, attempt)
+        if part.size == 0:
+            head = await _head(response)
+            _look_at_head(head, response, url)
+            part.write(head)
+        async for data, _ in response.content.iter_chunks():  # as they come: `iter_any` copies them into one
+            part.write(data)
+            pace.got(part.size, part.total)
+
+
+def _look_at_headers(response: aiohttp.ClientResponse, part: Part, attempt: int) -> None:
+    """Raises what the status, the encoding and the length say; sets what is known of the file."""
+    headers = response.headers
+    if response.status >= 400:
+        raise by_status(response.status, headers.get("Retry-After")).error(attempt)
+    if headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
+        if "html" in response.content_type:
+            raise Page
+        raise Reject("unsupported", f"Content-Encoding {headers['Content-Encoding'][:40]}")
+    if part.size and not _goes_on(response, part):
+        part.restart()
+    length = response.content_length
+    part.total = None if length is None else part.size + length
+    if part.total and part.total > part.max_bytes:
+        raise Reject("too big", f"{part.total} bytes, over {part.max_bytes}")
+    tag = headers.get("ETag", "")
+    part.validator = tag if tag.startswith('"') else headers.get("Last-Modified")
+    if headers.get("Accept-Ranges") == "none":
+        part.validator = None
+
+
+def _goes_on(response: aiohttp.ClientResponse, part: Part) -> bool:
+    """Whether this is the rest of the same file; False where it is a whole one. Raises Retry where it is neither."""
+    if response.status != 206:
+        return False
+    given = _RANGE.match(response.headers.get("Content-Range", ""))
+    if not given or int(given[1]) != part.size or (part.total and given[2] not in ("*", str(part.total))):
+        raise Retry("network", f"asked for bytes from {part.size}, got {response.headers.get('Content-Range')}")
+    return True
+
+
+async def _head(response: aiohttp.ClientResponse) -> bytes:
+    try:
+        return await response.content.readexactly(HEAD)
+    except asyncio.IncompleteReadError as short:
+        return short.partial
+
+
+def _look_at_head(head: bytes, response: aiohttp.ClientResponse, url: str) -> None:
+    """Raises Page or Reject where these are no video's first bytes."""
+    if not head:
+        raise Reject("empty", "no bytes")
+    kind, said = sniff(head), response.content_type
+    claimed = said.startswith("video/")
+    if kind == "page" and not claimed:
+        raise Page
+    if kind in ("audio", "image"):
+        raise Reject(kind, f"sent as {said}")
+    if kind != "video":
+        what = "a page" if kind == "page" else f"no video: begins with {head[:8]!r}"
+        raise Reject("fake" if claimed or named_as_video(url) else "not a video", f"{what}, sent as {said}")
+
+
+def _as_written(url: str) -> URL:
+    """Escapes stay as they are: a signature may cover them."""
+    return URL(url, encoded=url.isascii() and " " not in url)
+
+
+def _fail(error: Exception, attempt: int) -> NoReturn:
+    """Raises Reject or Retry for what a request came to."""
+    cause = getattr(error, "os_error", None)
+    words = str(error)[:300]
+    verdict = Verdict("retry", "network", f"{type(error).__name__}: {words}")
+    if isinstance(cause, OSError) and cause.errno == errno.EACCES:
+        verdict = Verdict("reject", "forbidden address", words.partition("forbidden address: ")[2].rstrip("])"))
+    elif isinstance(error, aiohttp.ClientConnectorCertificateError):
+        verdict = Verdict("reject", "certificate", words)
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
+        again = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
+        verdict = Verdict("retry" if again else "once", "no such host", words)
+    elif isinstance(error, aiohttp.TooManyRedirects):
+        verdict = Verdict("reject", "redirect loop", f"over {REDIRECTS} redirects")
+    elif isinstance(error, aiohttp.NonHttpUrlRedirectClientError | aiohttp.NonHttpUrlClientError):
+        verdict = Verdict("reject", "scheme", words)
+    elif isinstance(error, aiohttp.InvalidURL | ValueError):
+        numbers = "canonical IPv4" in words
+        verdict = Verdict("reject", "forbidden address" if numbers else "unsupported", words)
+    raise verdict.error(attempt) from None

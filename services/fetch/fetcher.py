@@ -1,0 +1,117 @@
+"""One candidate from its URL to a stored video."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lodestream.children import Children
+from lodestream.errors import Reject
+from lodestream.job import Job
+from proto import ids, keys
+from proto.messages import Candidate, Media
+from services.fetch import local
+from services.fetch.direct import Downloaded
+from services.fetch.probes import Facts, Probes
+from services.fetch.web import Web
+
+
+class Fetcher:
+    """What all jobs of a worker share."""
+
+    def __init__(self, web: Web, probes: Probes):
+        self._web, self._probes, self._numbers = web, probes, count()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, work: Path) -> AsyncIterator["Fetcher"]:
+        """Temporary files lie under `work`."""
+        async with (
+            Children("services.fetch.child", work) as children,
+            Probes.open(children, work) as probes,
+            Web.open(children) as web,
+        ):
+            yield cls(web, probes)
+
+    async def fetch(self, candidate: Candidate, job: Job) -> Media:
+        """The video, stored. Raises Reject, Retry and Outage."""
+        form = ids.recipe(job.node_type, 1, b"%d" % job.settings.max_height, "")
+        async with job.parts.leases.hold("media", candidate.id):
+            async for blob in job.objects.list(keys.media(candidate.id, form, "")):
+                return await self._known(candidate, job, blob.key)
+            with self._scratch(job.parts.work) as path:
+                got = await self._get(candidate, job, path)
+                facts = await self._checked(got, job)
+                media = await _media(candidate, job, got, facts, keys.media(candidate.id, form, facts.extension))
+                await job.objects.put_file(media.object_key, got.path)
+                return media
+
+    async def _known(self, candidate: Candidate, job: Job, key: str) -> Media:
+        """What was downloaded before: for another flow, for other limits, or by a worker that died."""
+        async with job.objects.local(key) as path:
+            got = await asyncio.to_thread(local.digest, path)
+            return await _media(candidate, job, got, await self._checked(got, job), key)
+
+    @contextmanager
+    def _scratch(self, work: Path) -> Iterator[Path]:
+        """A path for one file or one folder; nothing is there afterwards."""
+        path = work / f"fetch-{next(self._numbers)}"
+        try:
+            yield path
+        finally:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    async def _get(self, candidate: Candidate, job: Job, path: Path) -> Downloaded:
+        scheme, settings = urlsplit(candidate.url).scheme, job.settings
+        if scheme == "file":
+            return await asyncio.to_thread(local.copy, candidate.url, settings.allow_folders, path, settings.max_bytes)
+        if scheme in ("http", "https"):
+            return await self._web.download(candidate, job, path)
+        raise Reject("scheme", f"not http: {candidate.url[:80]}")
+
+    async def _checked(self, got: Downloaded, job: Job) -> Facts:
+        if got.bytes > job.settings.max_bytes:
+            raise Reject("too big", f"{got.bytes} bytes, over {job.settings.max_bytes}", lasting=False)
+        facts, longest = await self._probes.facts(got.path), float(job.settings.max_duration)
+        if facts.duration_s and facts.duration_s > longest:
+            raise Reject("too long", f"{facts.duration_s:g} s, over {longest:g}")
+        return facts
+
+
+async def _media(candidate: Candidate, job: Job, got: Downloaded, facts: Facts, key: str) -> Media:
+    """The message. Raises Reject where another video of this flow has the same bytes."""
+    await _claim(candidate, job, got.sha256)
+    return Media(
+        id=candidate.id,
+        url=candidate.url,
+        source=candidate.source,
+        sha256=got.sha256,
+        bytes=got.bytes,
+        container=facts.container,
+        codec=facts.codec,
+        width=facts.width,
+        height=facts.height,
+        fps=facts.fps,
+        duration_s=facts.duration_s,
+        rotation=facts.rotation,
+        object_key=key,
+        title=candidate.title or got.title,
+        uploader=candidate.uploader or got.uploader,
+        damage="; ".join(filter(None, (got.damage, facts.damage))),
+        labels=candidate.labels,
+    )
+
+
+async def _claim(candidate: Candidate, job: Job, sha256: str) -> None:
+    """The first video of a flow with these bytes is the one that counts."""
+    claim = keys.claim(job.flow, job.recipe, sha256)
+    if not await job.objects.create(claim, candidate.id.encode()):
+        first = (await job.objects.get(claim)).decode()
+        if first != candidate.id:
+            raise Reject("duplicate", f"the same bytes as {first}", lasting=False, repeats=first)
