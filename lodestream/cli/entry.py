@@ -8,7 +8,22 @@ from pathlib import Path
 
 import click
 
-from lodestream.cli import catalog, dead, develop, doctor, flow, nodes, output, seed, show, sql, stack, status, wait
+from lodestream.cli import (
+    catalog,
+    dead,
+    develop,
+    doctor,
+    env,
+    flow,
+    nodes,
+    output,
+    seed,
+    show,
+    sql,
+    stack,
+    status,
+    wait,
+)
 from lodestream.cli.commands import CONTEXT, START, Sections
 from lodestream.cli.completion import completion
 from lodestream.errors import LodeError
@@ -41,7 +56,7 @@ def lode() -> None:
 
 
 for command in (
-    *(develop.demo, stack.up, stack.down, status.status, stack.logs, doctor.doctor, stack.env),
+    *(develop.demo, stack.up, stack.down, status.status, stack.logs, doctor.doctor, env.env),
     *(seed.seed, wait.wait, sql.sql, show.show, flow.flow, nodes.nodes, dead.dead, catalog.catalog),
     *(develop.run, develop.test, develop.bench, completion),
 ):

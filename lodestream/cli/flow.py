@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lodestream.cli.commands import asynchronous, complete_flow, confirm, examples
+from lodestream.errors import LodeError
 
 if TYPE_CHECKING:
     from lodestream.cli.output import Cell
@@ -28,7 +29,7 @@ def flow() -> None:
 
 @flow.command(epilog=examples("lode flow lint cats.yaml", "lode flow lint flows/*.yaml"))
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
-def lint(files: tuple[Path, ...]) -> int:
+def lint(files: tuple[Path, ...]) -> None:
     """Check flow files.
 
     Types of wires, unknown fields, cycles and so on, each mistake with its line and column. Needs no server.
@@ -36,16 +37,28 @@ def lint(files: tuple[Path, ...]) -> int:
     from lodestream.cli import output
     from lodestream.cli.wording import plural
 
-    good = True
+    mistakes = 0
     for file in files:
-        if flow := checked(file):
+        flow, found = _lint(file)
+        mistakes += found
+        if flow:
             output.show(f"{file}: good; flow {flow.name}, {plural(len(flow.nodes), 'node')}")
-        good = good and flow is not None
-    return 0 if good else 1
+    if mistakes:
+        raise LodeError(plural(mistakes, "mistake"))
 
 
-def checked(file: Path) -> "Flow | None":
-    """The flow in a file; None, with its mistakes printed, where it has some. Raises LodeError if unreadable."""
+def _checked(file: Path) -> "Flow":
+    """The flow in a file. Raises LodeError where it is unreadable, or has mistakes, which are printed."""
+    from lodestream.cli.wording import plural
+
+    flow, mistakes = _lint(file)
+    if flow is None:
+        raise LodeError(f"{plural(mistakes, 'mistake')} in {file}: nothing was done")
+    return flow
+
+
+def _lint(file: Path) -> "tuple[Flow | None, int]":
+    """The flow in a file, or the number of its mistakes, which are printed. Raises LodeError where it is unreadable."""
     from lodestream.cli import output
     from lodestream.flow.lint import lint
     from lodestream.flow.load import read
@@ -57,7 +70,7 @@ def checked(file: Path) -> "Flow | None":
         output.show(problem.show(str(file)))
         if output.is_terminal() and problem.line <= len(lines):
             output.show(_marked(lines[problem.line - 1], problem.column))
-    return flow
+    return flow, len(problems)
 
 
 def _marked(line: str, column: int) -> str:
@@ -70,23 +83,27 @@ def _marked(line: str, column: int) -> str:
 @click.argument("file", type=FILE)
 @click.option("--new-only", metavar="NODE", multiple=True, help=NEW_ONLY)
 @asynchronous
-async def diff(file: Path, new_only: tuple[str, ...]) -> int:
+async def diff(file: Path, new_only: tuple[str, ...]) -> None:
     """Say what a deploy would do, and touch nothing."""
     from lodestream.cli.instance import operator
     from lodestream.flow import deploy as deploying
 
-    if not (flow := checked(file)):
-        return 1
+    flow = _checked(file)
     async with operator() as bus:
         found, _ = await deploying.preview(bus.nc, flow, new_only=new_only)
     _print_diff(found)
-    return 0
 
 
 def _print_diff(diff: "Diff") -> None:
+    """A line for each thing, in the colour of what happens to its node."""
+    from rich.text import Text
+
     from lodestream.cli import output
 
-    output.show(f"flow {diff.flow}", *(f"  {line}" for line in diff.lines()))
+    colours = {"added": "good", "removed": "bad", "recomputes": "warn"}
+    styles = {f"{change.node} ({change.type})": colours.get(change.kind, "") for change in diff.changes}
+    lines = [Text(output.clean(f"  {line}"), styles.get(line.partition(":")[0], "")) for line in diff.lines()]
+    output.show(Text.assemble("flow ", (diff.flow, "bold")), *lines)
 
 
 @flow.command(epilog=examples("lode flow deploy cats.yaml", "lode flow deploy cats.yaml --new-only frames --yes"))
@@ -94,7 +111,7 @@ def _print_diff(diff: "Diff") -> None:
 @click.option("--new-only", metavar="NODE", multiple=True, help=NEW_ONLY)
 @click.option("--yes", is_flag=True, help="Do not ask, also where work is done again.")
 @asynchronous
-async def deploy(file: Path, new_only: tuple[str, ...], yes: bool) -> int:
+async def deploy(file: Path, new_only: tuple[str, ...], yes: bool) -> None:
     """Put a flow to work, or change it.
 
     It may work meanwhile: only what differs is touched. On a terminal it asks first where a node would do its work
@@ -104,8 +121,7 @@ async def deploy(file: Path, new_only: tuple[str, ...], yes: bool) -> int:
     from lodestream.cli.instance import operator
     from lodestream.flow import deploy as deploying
 
-    if not (flow := checked(file)):
-        return 1
+    flow = _checked(file)
     async with operator() as bus:
         found, revision = await deploying.preview(bus.nc, flow, new_only=new_only)
         _print_diff(found)
@@ -116,7 +132,6 @@ async def deploy(file: Path, new_only: tuple[str, ...], yes: bool) -> int:
         output.show(*(f"  put right: {line}" for line in report.consumers))
     if found.text or found.changes:
         output.note(f'Deployed. Give it something: lode seed {flow.name} "..."; watch it: lode status --watch')
-    return 0
 
 
 @flow.command(epilog=examples("lode flow ls", "lode flow ls --json"))

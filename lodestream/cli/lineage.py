@@ -76,8 +76,8 @@ class Lineage:
         return await self._with_causes(shard)
 
     async def beginning(self, ident: str) -> list[str]:
-        """Ids of seeds, videos and shards that begin with this."""
-        found = await self._where(f"like {_quoted(_escaped(ident) + '%')} escape '!'", ["seed", "candidate", "shard"])
+        """Ids of seeds and videos that begin with this."""
+        found = await self._where(f"like {_quoted(_escaped(ident) + '%')} escape '!'", ["seed", "candidate"])
         return sorted({row.id for row in found})
 
     async def _with_causes(self, row: Row) -> Row:

@@ -1,5 +1,6 @@
 """`lode nodes`: the node types, and what each can be told, from their declarations."""
 
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import click
@@ -8,6 +9,9 @@ from lodestream.cli.commands import examples
 
 if TYPE_CHECKING:
     from lodestream.palette import Entry, Setting
+
+NONE = {"null": "none", "[]": "none", "{}": "none", '""': "none"}
+"""Values that a person would call none."""
 
 
 def complete_type(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -61,14 +65,20 @@ def _show(entry: "Entry") -> None:
     output.show(f"{entry.type}: {entry.summary}\n")
     output.show(f"takes   {', '.join(entry.takes) or 'what people publish, raw'}")
     output.show("gives")
-    output.print_table(["", "port", "message"], [["    ", port, kind] for port, kind in entry.gives.items()])
+    output.print_table(["", "", ""], [["    ", port, kind] for port, kind in entry.gives.items()])
     output.show("\nsettings")
-    rows = [_row(setting) for setting in entry.settings]
-    output.print_table(["", "name", "is", "default", "help"], rows, fold=True)
+    output.print_table(
+        ["", "", ""], [["    ", _name(setting), _words(setting)] for setting in entry.settings], fold=True
+    )
     output.show("\nA setting marked * changes the output: what was made under another value is made again.")
-    output.show(f"\nexample\n    {entry.example}")
+    output.show(f"\nexample\n{indent(entry.example, '    ')}")
 
 
-def _row(setting: "Setting") -> list[str]:
-    name = setting.name + (" *" if setting.recomputes else "")
-    return ["    ", name, setting.kind, setting.default or "(must be given)", setting.help]
+def _name(setting: "Setting") -> str:
+    return setting.name + (" *" if setting.recomputes else "")
+
+
+def _words(setting: "Setting") -> str:
+    """What it is for, and below that what it may be."""
+    default = f"default {NONE.get(setting.default, setting.default)}" if setting.default else "must be given"
+    return f"{setting.help}\n{setting.kind}; {default}"

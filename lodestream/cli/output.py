@@ -16,7 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _UNLIMITED = 100_000
 """Columns of a pipe: nothing is cut or folded in plain text."""
 LEGIBLE = 32
-"""Letters of a cell under which it is not folded."""
+"""Letters of a cell that can be read when more of it is cut or folded."""
 
 
 class Mark(NamedTuple):
@@ -66,19 +66,27 @@ def cell_text(cell: Cell) -> "Text":
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, fold: bool = False, right: Collection[int] | None = None
 ) -> "Table":
-    """A table without lines. A long cell is cut with an ellipsis, or folded with `fold`.
+    """A table without lines. What is too wide of the last column is cut, or long cells are folded with `fold`.
 
     The columns of index `right`, else those of numbers, stand to the right. Heads that are all empty take no line.
     """
+    from rich.cells import cell_len
     from rich.table import Table
 
     listed = [list(row) for row in rows]
     if right is None:
         right = {i for i in range(len(heads)) for row in listed if isinstance(row[i], int | float)}
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(heads))
+    room = console().width
     for index, head in enumerate(heads):
         justify: JustifyMethod = "right" if index in right else "left"
-        made.add_column(head, justify=justify, overflow="fold" if fold else "ellipsis", no_wrap=not fold)
+        width = max([cell_len(head), *(cell_text(row[index]).cell_len for row in listed)])
+        last = index == len(heads) - 1
+        most = max(room, LEGIBLE) if last else None
+        made.add_column(
+            head, justify=justify, overflow="fold" if fold else "ellipsis", no_wrap=not fold, max_width=most
+        )
+        room -= width + 2
     for row in listed:
         made.add_row(*(cell_text(cell) for cell in row))
     return made
@@ -128,7 +136,10 @@ def fail(text: str) -> None:
 
 
 class Redrawn:
-    """A part of the screen that is drawn over and over; in a pipe, one text after the other."""
+    """A part of the screen that is drawn over and over; in a pipe, one text after the other.
+
+    It vanishes when all went well; what a failure or Ctrl-C ended stays to be read.
+    """
 
     def __init__(self, file: TextIO | None = None):
         """`file` is stdout by default."""
@@ -154,4 +165,5 @@ class Redrawn:
 
     def __exit__(self, *failure: object) -> None:
         if self._live:
+            self._live.transient = failure[0] is None
             self._live.stop()

@@ -52,7 +52,8 @@ def flow_table(flow: "FlowStatus") -> "RenderableType":
 
 
 def _node(node: "NodeStatus") -> list[Cell]:
-    workers: Cell = Mark("none", "warn") if not node.workers and node.waiting else node.workers
+    missing = node.waiting and not node.workers and not node.paused
+    workers: Cell = Mark("none", "warn") if missing else node.workers
     dead: Cell = Mark(f"{node.dead:,}", "bad") if node.dead else node.dead
     return [
         "",

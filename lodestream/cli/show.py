@@ -40,8 +40,9 @@ async def show(ident: str) -> None:
             ident, tops = near[0], await _find(lineage, near[0])
     if not tops:
         if near:
-            more = f" and {len(near) - FEW} more" if len(near) > FEW else ""
-            raise LodeError(f"{len(near)} ids begin with {ident!r}: {', '.join(near[:FEW])}{more}")
+            raise LodeError(
+                f"{len(near)} ids begin with {ident!r}, among them {' and '.join(near[:2])}; give more of it"
+            )
         raise LodeError(
             f"nothing is known by the id {ident!r}; ids are in: lode sql 'select media_id, title from candidates'"
         )
@@ -60,51 +61,52 @@ def _tree(row: "Row", ident: str) -> "Tree":
     """The row and all below it; what was asked for stands out."""
     from rich.tree import Tree
 
-    tree = Tree(_line(row, ident), guide_style="dim")
+    tree = Tree(_label(row, ident), guide_style="dim")
     _grow(tree, row, ident)
     return tree
 
 
 def _grow(tree: "Tree", row: "Row", ident: str) -> None:
     for child in row.children[:FEW]:
-        _grow(tree.add(_line(child, ident)), child, ident)
+        _grow(tree.add(_label(child, ident)), child, ident)
     if (more := len(row.children) - FEW) > 0:
         tree.add(f"and {more:,} more")
 
 
-def _line(row: "Row", ident: str) -> "Text":
+def _label(row: "Row", ident: str) -> "Text":
+    """What it is and where it stands; below that, what there is to know of it."""
     from rich.text import Text
 
     from lodestream.cli.output import clean
 
     style = "bold" if row.id == ident else ""
-    where = f"  [{row.node}, message {row.seq} of stream {subjects.stream(row.flow)}]" if row.subject else ""
-    return Text.assemble(f"{row.kind} ", (row.id, style), f": {clean(_says(row))}", (where, "dim"))
+    where = f"  {row.node}, message {row.seq} of {subjects.stream(row.flow)}" if row.subject else ""
+    lines = "".join(f"\n{clean(line)}" for line in _says(row) if line)
+    return Text.assemble(f"{row.kind} ", (row.id, style), (where, "dim"), lines, overflow="fold")
 
 
-def _says(row: "Row") -> str:
-    """What there is to know of a row, in one line."""
+def _says(row: "Row") -> list[str]:
+    """Lines of what is known of it, some of them empty."""
     from lodestream.cli.wording import plural, size
 
     f = row.fields
     match row.kind:
         case "seed":
-            return f"{f['kind']} {f['value']}"
+            return [f"{f['kind']}: {f['value']}"]
         case "candidate":
-            return _joined(f["title"], f["url"])
+            return [f["title"], f["url"]]
         case "listing":
-            return _joined(f"{f['offered']} offered", "" if f["complete"] else "incomplete", f["detail"])
+            return [_joined(f"{f['offered']} offered", "" if f["complete"] else "incomplete", f["detail"])]
         case "media":
             length = "" if f["duration_s"] is None else f"{f['duration_s']:.4g} s"
-            shape = f"{size(f['bytes'])} of {f['codec']} {f['width']}x{f['height']}"
-            return _joined(shape, length, f["damage"] and f"damaged ({f['damage']})", f["object_key"])
+            shape = _joined(f"{size(f['bytes'])} of {f['codec']} {f['width']}x{f['height']}", length)
+            return [shape, f["damage"] and f"damaged: {f['damage']}", f["object_key"]]
         case "shard":
             span = f"{f['first_ms']} to {f['last_ms']} ms"
-            return _joined(f"{plural(f['frames'], 'frame')} {f['width']}x{f['height']}", span, f["shard_key"])
+            return [_joined(f"{plural(f['frames'], 'frame')} {f['width']}x{f['height']}", span), f["shard_key"]]
         case "frame":
-            end = f["byte_offset"] + f["byte_length"]
-            return _joined(f"{f['width']}x{f['height']}", f"bytes {f['byte_offset']} to {end} of {f['shard_key']}")
-    return _joined(f["reason"], f["detail"])
+            return [f"{f['width']}x{f['height']}, {f['byte_length']:,} bytes from {f['byte_offset']:,} of the shard"]
+    return [_joined(f["reason"], f["detail"])]
 
 
 def _joined(*parts: str) -> str:

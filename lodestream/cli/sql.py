@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 SHOWN = 500
 """Rows of a table on a terminal; a pipe, JSON and CSV get all."""
-GREETING = "One SELECT at a time, ended by a semicolon. What there is: show tables; Leave with Ctrl-D."
+GREETING = "One SELECT at a time, ended by ; or an empty line. What there is: show tables; Leave with Ctrl-D."
+LEAVE = ("exit", "quit", "\\q", ".quit", ".exit")
 
 
 @click.command(
@@ -110,7 +111,7 @@ def _prompt(form: str | None) -> None:
     lines: list[str] = []
     while True:
         try:
-            lines.append(input("  ... " if lines else "lode> "))
+            line = input("  ... " if lines else "lode> ").strip()
         except KeyboardInterrupt:
             lines = []
             output.note("")
@@ -118,13 +119,14 @@ def _prompt(form: str | None) -> None:
         except EOFError:
             output.note("")
             return
-        query = "\n".join(lines).strip()
-        if query.lower() in ("exit", "quit", "\\q", ".quit", ".exit"):
+        if line.lower() in LEAVE:
             return
-        if query.endswith(";") or not query:
-            lines = []
-            try:
-                if query:
-                    _answer(query, form)
-            except LodeError as error:
-                output.fail(str(error))
+        lines.append(line)
+        if line and not line.endswith(";"):
+            continue
+        query, lines = "\n".join(lines).strip(), []
+        try:
+            if query:
+                _answer(query, form)
+        except LodeError as error:
+            output.fail(str(error))

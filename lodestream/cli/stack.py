@@ -1,7 +1,5 @@
-"""`lode up`, `down`, `logs`, `env`: the instance as processes and files."""
+"""`lode up`, `down`, `logs`: the instance as processes and their logs."""
 
-import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -93,26 +91,3 @@ async def logs(services: tuple[str, ...], follow: bool) -> None:
         raise LodeError(f"no log of {strange[0]!r} in {folder}; there are: {', '.join(files)}")
     chosen: dict[str, Path] = {name: files[name] for name in services} or files
     await tailing.show(chosen, TAIL, follow)
-
-
-@click.command(epilog=examples("lode env", 'eval "$(lode env --shell)"; nats stream ls'))
-@click.option("--shell", is_flag=True, help="Only lines that a shell can evaluate.")
-def env(shell: bool) -> None:
-    """Print what nats, duckdb and a shell need.
-
-    This is the only command that prints a password.
-    """
-    import shlex
-
-    from lodestream.cli import output
-    from lodestream.local import Home, connection
-
-    home = Home.find()
-    url, user, password = connection(home)
-    variables = {"LODE_HOME": str(home.root), "NATS_URL": url, "NATS_USER": user, "NATS_PASSWORD": password}
-    for name, value in variables.items():
-        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
-    if shell:
-        return
-    output.show("", "# for this shell:", '#   eval "$(lode env --shell)"', "# then, for example:")
-    output.show(f"#   nats pub seeds.FLOW https://example.org/a.mp4{os.linesep}#   nats micro ls")

@@ -66,7 +66,6 @@ class Meanwhile:
 
     def __exit__(self, *failure: object) -> None:
         if self._screen:
-            self._screen.show()
             self._screen.__exit__(*failure)
 
     def show(self, flow: "FlowStatus") -> None:
