@@ -146,12 +146,12 @@ async def remove(nc: Client, flow: str, *, purge: bool = False) -> Removed:
     Raises LodeError where there is no such flow.
     """
     name = subjects.stream(flow)
-    record, revision, _ = await store.read(nc, flow)
+    stored = await store.read(nc, flow)
     state = await stream.state(nc, flow)
-    if record is None and state is None:
+    if not stored.there and state is None:
         await store.refuse(nc, flow)
-    if record is not None:
-        await store.erase(nc, flow, revision)
+    if stored.there:
+        await store.erase(nc, flow, stored)
     gone = await consumers.delete_all(nc, flow)
     if purge:
         await ask(nc, f"STREAM.DELETE.{name}", {}, may_lack=True)

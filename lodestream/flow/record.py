@@ -30,8 +30,8 @@ class Facts(NamedTuple):
     last_seed: int = 0
     last_output: int = 0
     """The last sequences of the streams that a flow reads, for wires that give only what is new."""
-    removed: str = ""
-    """When a flow of this name was removed, ISO 8601."""
+    removed: Deployed | None = None
+    """The last flow of this name, `at` the time when it was removed."""
 
 
 NOTHING = Facts()
@@ -58,14 +58,20 @@ def rests(freed: str, at: str) -> timedelta:
     return datetime.fromisoformat(freed) + REST - datetime.fromisoformat(at)
 
 
-def _freed(old: Deployed | None, new: Deployed, removed: str) -> dict[str, str]:
-    """The durables that rest, with the time at which they were given up: by this change, or lately."""
-    if old is None:
-        lately = {consumer.durable: removed for consumer in new.consumers()} if removed else {}
-    else:
-        given_up = {(c.durable, c.since) for c in old.consumers()} - {(c.durable, c.since) for c in new.consumers()}
-        lately = old.freed | {durable: new.at for durable, _ in given_up}
-    return {durable: when for durable, when in lately.items() if rests(when, new.at) > timedelta(0)}
+def _resting(before: Deployed | None, at: str) -> dict[str, str]:
+    """The durables that rest at a time, and since when."""
+    return {name: when for name, when in before.freed.items() if rests(when, at) > timedelta(0)} if before else {}
+
+
+def _given_up(before: Deployed, new: Deployed, when: str) -> dict[str, str]:
+    """The durables whose consumers go; but one that takes seeds for the same purpose as before may begin at once."""
+    after = {(c.durable, c.since) for c in new.consumers()}
+    gone = [c for c in before.consumers() if (c.durable, c.since) not in after]
+    return {c.durable: when for c in gone if c.stream != subjects.SEEDS or _use(before, c.node) != _use(new, c.node)}
+
+
+def _use(record: Deployed, name: str) -> tuple[str, list[str]] | None:
+    return (node.type, node.recipes) if (node := record.nodes.get(name)) else None
 
 
 def recipes_of(record: Deployed | None) -> set[str]:
@@ -103,11 +109,12 @@ class _Next:
     """One turn from a record to the next; hands out the slots."""
 
     def __init__(self, old: Deployed | None, flow: Flow, at: str, new_only: Collection[str], facts: Facts):
-        self._before, self._flow, self._at, self._new_only, self._facts = old, flow, at, new_only, facts
+        self._flow, self._at, self._new_only, self._facts = flow, at, new_only, facts
         self._old = old.nodes if old else {}
+        self._before = old or facts.removed
         self._wires, self._recipes = wires_of(flow), wires.recipes(flow)
-        resting = [d for d, when in old.freed.items() if rests(when, at) > timedelta(0)] if old else []
-        self._known = {*(consumer.durable for consumer in old.consumers()), *resting} if old else set()
+        self._resting = _resting(self._before, at)
+        self._known = {*self._resting, *(c.durable for c in self._before.consumers())} if self._before else set()
         """Durables that a worker may still pull from."""
         self._taken: set[tuple[str, int]] = set()
 
@@ -121,7 +128,9 @@ class _Next:
             for name in self._flow.nodes
         }
         new = Deployed(flow=self._flow.name, text=self._flow.text, at=self._at, nodes=nodes)
-        new.freed = _freed(self._before, new, self._facts.removed)
+        if before := self._before:
+            new.freed = self._resting | _given_up(before, new, self._at if self._old else before.at)
+        new.freed = _resting(new, self._at)
         return new
 
     def _staying(self, name: str) -> DeployedNode | None:

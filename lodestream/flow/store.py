@@ -28,8 +28,8 @@ class Stored(NamedTuple):
 
     record: Deployed | None
     revision: int
-    removed: str = ""
-    """When it was removed, ISO 8601, where it was."""
+    removed: Deployed | None = None
+    """The flow as it was before it was removed, `at` the time of that."""
 
 
 class _Error(msgspec.Struct):
@@ -44,23 +44,39 @@ class _Answer(msgspec.Struct):
 
 async def load(nc: Client, flow: str) -> Stored:
     """The flow as deployed. Raises LodeError where the server does not answer or the record cannot be read."""
-    data, revision, at = await read(nc, flow)
-    if data is None:
-        return Stored(None, revision, at)
+    found = await read(nc, flow)
     try:
-        return Stored(model.decode(data), revision)
+        record = model.decode(found.data)
     except msgspec.MsgspecError as error:
+        if not found.there:
+            return Stored(None, found.revision)
         raise LodeError(f"the record of flow {flow} cannot be read ({error}); remove it: lode flow rm {flow}") from None
+    if found.there:
+        return Stored(record, found.revision)
+    record.at = found.at
+    return Stored(None, found.revision, record)
 
 
-async def read(nc: Client, flow: str) -> tuple[bytes | None, int, str]:
-    """A flow's record as it is stored, None where there is none, its revision, and when that was written."""
+class Raw(NamedTuple):
+    """What is stored for a flow."""
+
+    there: bool
+    """Whether the flow is deployed."""
+    data: bytes = b""
+    """Its record, or the one that it had when it was removed."""
+    revision: int = 0
+    at: str = ""
+    """When that was written, ISO 8601."""
+
+
+async def read(nc: Client, flow: str) -> Raw:
+    """A flow's record as it is stored."""
     msg = await _request(nc, f"{API}.DIRECT.GET.KV_{subjects.FLOWS_BUCKET}.{subjects.flow_key(flow)}", b"")
     headers = msg.headers or {}
     if headers.get("Status") == "404":
-        return None, 0, ""
-    data = None if headers.get("KV-Operation") else msg.data
-    return data, int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"]
+        return Raw(False)
+    there = not headers.get("KV-Operation")
+    return Raw(there, msg.data, int(headers["Nats-Sequence"]), headers["Nats-Time-Stamp"])
 
 
 async def load_deployed(nc: Client, flow: str) -> Deployed:
@@ -88,9 +104,9 @@ async def save(nc: Client, record: Deployed, revision: int) -> int:
     return await _write(nc, record.flow, model.encode(record), {}, revision)
 
 
-async def erase(nc: Client, flow: str, revision: int) -> int:
-    """Take a flow's record away; see `save`."""
-    return await _write(nc, flow, b"", {"KV-Operation": "DEL"}, revision)
+async def erase(nc: Client, flow: str, stored: Raw) -> int:
+    """Mark a flow removed, in the way of every NATS client; the mark keeps the record. See `save`."""
+    return await _write(nc, flow, stored.data, {"KV-Operation": "DEL"}, stored.revision)
 
 
 async def _write(nc: Client, flow: str, data: bytes, headers: dict[str, str], revision: int) -> int:

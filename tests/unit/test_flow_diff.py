@@ -166,10 +166,19 @@ def test_a_durable_rests_before_it_is_used_again() -> None:
     assert rests(at(2), at(2, 19)).seconds == 1
 
 
-def test_a_flow_that_was_removed_a_moment_ago_lets_its_durables_rest() -> None:
-    again = next_record(None, read(GOOD), at(2, 10), facts=Facts(removed=at(2)))
-    assert again.freed == dict.fromkeys(["clips", "find-1", "get-1", "cut-1", "need-1"], at(2))
-    assert next_record(None, read(GOOD), at(3), facts=Facts(removed=at(2))).freed == {}
+def test_a_flow_that_was_removed_a_moment_ago_comes_back_under_other_durables() -> None:
+    removed = deployed(GOOD)
+    removed.at = at(2)
+    again = next_record(None, read(GOOD), at(2, 10), facts=Facts(removed=removed))
+    assert [node.slot for node in again.nodes.values()] == [0, 2, 2, 2, 2]
+    assert again.freed == dict.fromkeys(["find-1", "get-1", "cut-1", "need-1"], at(2))
+    later = next_record(None, read(GOOD), at(3), facts=Facts(removed=removed))
+    assert later.freed == {}
+
+
+def test_another_node_that_takes_the_seeds_waits_until_workers_know() -> None:
+    renamed = GOOD.replace("seeds:", "start:").replace("from: seeds", "from: start")
+    assert deployed(renamed, deployed(GOOD), 2).freed == {"clips": at(2)}
 
 
 def test_a_new_wire_is_filled_by_a_backfill() -> None:
