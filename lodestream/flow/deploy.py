@@ -140,19 +140,18 @@ async def _converge(nc: Client, flow: str, stored: Stored) -> list[Done]:
 
 
 async def remove(nc: Client, flow: str, *, purge: bool = False) -> Removed:
-    """Stop a flow: its record and consumers go. What it gave is kept, unless `purge`: then its stream goes too,
-    and with it its seeds and dead letters; objects stay.
+    """Stop a flow: its record and consumers go, and what it gave is kept.
 
-    Raises LodeError where there is no such flow.
+    With `purge` its stream goes too, and its seeds and dead letters; objects stay. Raises LodeError where there is no
+    such flow.
     """
     name = subjects.stream(flow)
     stored = await store.read(nc, flow)
     state = await stream.state(nc, flow)
     if not stored.there and state is None:
         await store.refuse(nc, flow)
-    if stored.there:
-        await store.erase(nc, flow, stored)
-    gone = await consumers.delete_all(nc, flow)
+    revision = await store.erase(nc, flow, stored) if stored.there else stored.revision
+    gone = await _converge(nc, flow, Stored(None, revision))
     if purge:
         await ask(nc, f"STREAM.DELETE.{name}", {}, may_lack=True)
         await ask(nc, f"STREAM.PURGE.{subjects.SEEDS}", {"filter": subjects.seeds(flow)}, may_lack=True)
@@ -178,7 +177,7 @@ async def _set_paused(nc: Client, flow: str, nodes: Collection[str], paused: boo
             raise LodeError(f"flow {flow} has no node {unknown[0]!r}; its nodes: {', '.join(record.nodes)}")
         turned = [name for name in nodes or record.nodes if record.nodes[name].paused is not paused]
         for name in turned:
-            record.nodes[name].paused = paused
+            record.nodes[name].paused, record.at = paused, _now()
         return turned
 
     return await _edit(nc, flow, switch)
@@ -191,7 +190,6 @@ async def _edit(nc: Client, flow: str, change: Callable[[Deployed], list[str]]) 
         record = stored.record or await store.refuse(nc, flow)
         if not (done := change(record)):
             return []
-        record.at = _now()
         try:
             await store.save(nc, record, stored.revision)
             return done

@@ -79,28 +79,22 @@ def recipes_of(record: Deployed | None) -> set[str]:
     return {recipe for node in record.nodes.values() for recipe in node.recipes} if record else set()
 
 
-def wires_of(flow: Flow) -> dict[str, dict[str, list[str]]]:
-    """Each node's wires: subject filter, and the recipes that messages on it carry."""
-    made = wires.recipes(flow)
-    return {name: _wires(flow, node, made) for name, node in flow.nodes.items()}
-
-
 def _wires(flow: Flow, node: FlowNode, made: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The wires of a node: subject filter, and the recipes that messages on it carry."""
     if not node.wires:
         return {subjects.seeds(flow.name): [""]}
-    return {
-        subjects.wire(flow.name, flow.nodes[w.node].declaration.type, w.node, w.port): wires.carried(
-            flow, w, made[w.node]
-        )
-        for w in node.wires
-    }
+    laid = {}
+    for wire in node.wires:
+        giver = flow.nodes[wire.node].declaration
+        laid[subjects.wire(flow.name, giver.type, wire.node, wire.port)] = wires.carried(giver, wire, made[wire.node])
+    return laid
 
 
-def starts_again(
-    old: DeployedNode, node: FlowNode, wires: Mapping[str, list[str]], seen: Collection[str] | None
+def _starts_again(
+    old: DeployedNode, node: FlowNode, now: Mapping[str, list[str]], seen: Collection[str] | None
 ) -> bool:
     """Whether the consumer of a node must begin anew, for the settings are others or a recipe came back."""
-    gained = {recipe for wire in old.wires.keys() & wires.keys() for recipe in set(wires[wire]) - set(old.wires[wire])}
+    gained = {recipe for wire in old.wires.keys() & now.keys() for recipe in set(now[wire]) - set(old.wires[wire])}
     back = gained if seen is None else gained.intersection(seen)
     return old.revised(node.declaration, node.settings) or bool(back)
 
@@ -112,21 +106,21 @@ class _Next:
         self._flow, self._at, self._new_only, self._facts = flow, at, new_only, facts
         self._old = old.nodes if old else {}
         self._before = old or facts.removed
-        self._wires, self._recipes = wires_of(flow), wires.recipes(flow)
+        self._recipes = wires.recipes(flow)
+        self._wires = {name: _wires(flow, node, self._recipes) for name, node in flow.nodes.items()}
         self._resting = _resting(self._before, at)
         self._known = {*self._resting, *(c.durable for c in self._before.consumers())} if self._before else set()
         """Durables that a worker may still pull from."""
         self._taken: set[tuple[str, int]] = set()
 
     def record(self) -> Deployed:
-        """The record; nodes whose consumers stay keep their slots, and the others choose after them."""
+        """The record. Nodes whose consumers stay keep their slots, those that start choose next, then backfills."""
         staying = {name: node for name in self._flow.nodes if (node := self._staying(name))}
         for node in staying.values():
             self._taken |= {(node.type, slot) for slot in _slots(node)}
-        nodes = {
-            name: self._wired(name, staying[name]) if name in staying else self._started(name)
-            for name in self._flow.nodes
-        }
+        found = {name: self._started(name) for name in self._flow.nodes if name not in staying}
+        found |= {name: self._wired(name, node) for name, node in staying.items()}
+        nodes = {name: found[name] for name in self._flow.nodes}
         new = Deployed(flow=self._flow.name, text=self._flow.text, at=self._at, nodes=nodes)
         if before := self._before:
             new.freed = self._resting | _given_up(before, new, self._at if self._old else before.at)
@@ -136,7 +130,7 @@ class _Next:
     def _staying(self, name: str) -> DeployedNode | None:
         """The node as it was, its backfills cut to the wires that it still has; None where it starts anew."""
         old, node, wanted = self._old.get(name), self._flow.nodes[name], self._wires[name]
-        if old is None or old.type != node.declaration.type or starts_again(old, node, wanted, self._facts.seen):
+        if old is None or old.type != node.declaration.type or _starts_again(old, node, wanted, self._facts.seen):
             return None
         backfills = [Backfill(b.slot, b.since, [f for f in b.filters if f in wanted]) for b in old.backfills]
         return DeployedNode(

@@ -82,7 +82,11 @@ def recipes(flow: Flow) -> dict[str, list[str]]:
     def of(name: str) -> list[str]:
         if name not in made:
             node = flow.nodes[name]
-            inputs = {recipe for wire in node.wires for recipe in carried(flow, wire, of(wire.node))} or {""}
+            inputs = {
+                recipe
+                for wire in node.wires
+                for recipe in carried(flow.nodes[wire.node].declaration, wire, of(wire.node))
+            } or {""}
             made[name] = sorted({node.declaration.recipe(node.settings, recipe) for recipe in inputs})
             if len(made[name]) > WAYS:
                 raise ValueError(name)
@@ -91,6 +95,6 @@ def recipes(flow: Flow) -> dict[str, list[str]]:
     return {name: of(name) for name in flow.nodes}
 
 
-def carried(flow: Flow, wire: Wire, giver_recipes: list[str]) -> list[str]:
-    """The recipes that messages on a wire carry: none at all on a port that no setting changes."""
-    return [""] if wire.port in flow.nodes[wire.node].declaration.stable else giver_recipes
+def carried(giver: Node, wire: Wire, recipes: list[str]) -> list[str]:
+    """The recipes on a wire whose giver has these: none ("") on a port that no setting changes."""
+    return [""] if wire.port in giver.stable else recipes

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from lodestream import worker
 from lodestream.errors import LodeError
 from lodestream.flow import model
 from lodestream.flow.diff import Diff, diff
 from lodestream.flow.lint import lint
 from lodestream.flow.model import Deployed, Flow
-from lodestream.flow.record import Facts, next_record, recipes_of, rests
+from lodestream.flow.record import REST, Facts, next_record, recipes_of, rests
 from lodestream.node import Node
 from tests.support.flows import GOOD, types
 
@@ -271,6 +272,17 @@ def test_with_all_slots_in_use_a_new_wire_starts_its_node_again() -> None:
     new = deployed(full(more).replace("[get]", "[get, more]"), old, 2)
     frames = new.nodes["frames"]
     assert (frames.slot, frames.since, frames.backfills) == (1, at(2), [])
+
+
+def test_a_new_node_goes_before_a_backfill_where_one_slot_is_left() -> None:
+    more = "  more: {type: get, from: look}\n"
+    fifteen = full(more).replace("  c15: {type: cut, from: get, every: 15s}\n", "")
+    new = deployed(full(more).replace("[get]", "[get, more]"), deployed(fifteen), 2)
+    assert (new.nodes["c15"].slot, new.nodes["frames"].since, new.nodes["frames"].backfills) == (16, at(2), [])
+
+
+def test_durables_rest_until_no_worker_can_know_them() -> None:
+    assert REST.total_seconds() > worker.FRESH + worker.GRACE
 
 
 def test_a_backfill_may_hold_the_last_slot() -> None:
