@@ -168,7 +168,7 @@ def _muxer_options(clip: Clip) -> dict[str, str]:
     if clip.container != "mp4":
         return {}
     if clip.fragmented:
-        return {"movflags": "+frag_keyframe+empty_moov+default_base_moof"}
+        return {"movflags": "+frag_keyframe+delay_moov+default_base_moof"}
     return {"movflags": "+faststart"} if clip.faststart else {}
 
 

@@ -1,6 +1,6 @@
 """How much of a file is missing: what its header promised, held against what was read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.extract.packets import Look
@@ -17,18 +17,24 @@ class Evidence:
 
     ends_s: float = 0.0
     """When the last packet of any stream ends, on the file's own clock."""
+    video_ends_s: float = 0.0
+    """When the last of the video ends."""
     reached: int = 0
     """Byte up to which packets were found."""
     complaints: int = 0
     """Places where the reader said that the file is broken."""
+    doubtful: list[int] = field(default_factory=list)
+    """Packets of the video that FFmpeg calls corrupt."""
     is_cut: bool = False
     """It ends in the middle of a packet."""
 
-    def note(self, packet: Any) -> None:
+    def note(self, packet: Any, is_video: bool) -> None:
         """One packet that was read."""
         self.reached = max(self.reached, (packet.pos or 0) + packet.size)
         if packet.pts is not None:
-            self.ends_s = max(self.ends_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            ends_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            self.ends_s = max(self.ends_s, ends_s)
+            self.video_ends_s = max(self.video_ends_s, ends_s if is_video else 0.0)
 
 
 def declares_duration(container: Any) -> bool:
@@ -65,9 +71,8 @@ def _early_end(container: Any, stream: Any, zero_s: float, evidence: Evidence, p
         length_s = float(stream.duration * stream.time_base)
     else:
         length_s = (container.duration or 0) / 1e6 if declares_duration(container) else 0.0
-    ends_s = evidence.ends_s - zero_s
-    if length_s - ends_s > max(0.5, 0.02 * length_s):
-        return ends_s / length_s
+    if length_s - (evidence.ends_s - zero_s) > max(0.5, 0.02 * length_s):
+        return (evidence.video_ends_s - zero_s) / length_s
     if "mov" in container.format.name and not promised and evidence.reached < 0.9 * container.size:
         return evidence.reached / container.size  # fragments, of which some could not be read
     return None

@@ -53,6 +53,7 @@ def scan(path: Path, beat: Callable[[], None] = lambda: None) -> Scan:
         for packet in _read(container, stream, looks, evidence):
             beat()
             timeline.add(packet)
+        _doubt(container, looks, timeline, evidence)
         if not looks:
             raise Unusable("undecodable", "a video stream without a single picture")
         timeline.close()
@@ -77,7 +78,7 @@ def _read(container: Any, stream: Any, looks: bytearray, evidence: Evidence) -> 
     says where each packet lies, and for a packet that is merely cut off.
     """
     reader = PacketReader(stream.codec_context.codec.canonical_name, stream.codec_context.extradata)
-    listed, said, doubtful = "mov" in container.format.name, complaints(), []
+    listed, said = "mov" in container.format.name, complaints()
     everything = not stream.frames and declares_duration(container)
     for packet in chain(packets(container, None if everything else stream), [None]):
         if complaints() != said:
@@ -86,21 +87,25 @@ def _read(container: Any, stream: Any, looks: bytearray, evidence: Evidence) -> 
                 _spoil(looks, -1)
         if packet is None:
             break
-        evidence.note(packet)
+        evidence.note(packet, packet.stream_index == stream.index)
         if packet.stream_index != stream.index:
             continue
         look = reader.look(bytes(packet), packet.is_keyframe)
         looks.append(look & ~Look.SHOWN if packet.is_discard else look)
         if packet.is_corrupt:
-            doubtful.append(len(looks) - 1)
+            evidence.doubtful.append(len(looks) - 1)
         elif look & Look.BAD:
             _spoil(looks, -2)
         yield packet
+
+
+def _doubt(container: Any, looks: bytearray, timeline: Timeline, evidence: Evidence) -> None:
+    """Marks what is known to be broken only when all has been read."""
     evidence.is_cut = is_cut_transport(container)
     if evidence.is_cut:
         _spoil(looks, -1)
-    for index in doubtful:
-        if not _joined(container, looks, index):
+    for index in evidence.doubtful:
+        if not (container.format.name == "mpegts" and _joined(looks, timeline, index)):
             looks[index] |= Look.BAD
 
 
@@ -109,9 +114,10 @@ def _spoil(looks: bytearray, index: int) -> None:
         looks[index] |= Look.BAD
 
 
-def _joined(container: Any, looks: bytearray, index: int) -> bool:
+def _joined(looks: bytearray, timeline: Timeline, index: int) -> bool:
     """Whether a packet is called corrupt only because another piece of a transport stream begins after it.
 
     FFmpeg says so of the last packet of a piece, or of the one before that where it parses packets one late.
     """
-    return "mpegts" in container.format.name and any(look & Look.KEY for look in looks[index + 1 : index + 3])
+    following = range(index + 1, min(index + 3, len(looks)))
+    return any(looks[i] & Look.KEY and timeline.goes_on(i) for i in following)

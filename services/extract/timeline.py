@@ -46,7 +46,15 @@ class Timeline:
         if self.timeless or container.start_time is None:
             return first
         start = round(Fraction(container.start_time, 1_000_000) / self.tick)
+        start = max(start, min(first, 0))  # sound that leads in before 0 is not heard
         return start if (first - start) * self.tick > NEAR_S else first
+
+    def goes_on(self, index: int) -> bool:
+        """Whether a packet comes no more than a step after the one before it, or begins another piece."""
+        if len(self._dts) < len(self.pts):
+            return False
+        step = self._dts[index] - self._dts[index - 1]
+        return not self._step * 3 / 2 < step <= _JUMP_S / self.tick
 
     def _join(self, packet: Any) -> None:
         """Makes pieces, each of which began at a time of its own, follow each other."""

@@ -1,0 +1,173 @@
+"""Files that are broken, false or hostile: their good frames and what was lost, or a reason; never a wrong frame."""
+
+import random
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from lodestream.demo.clips import Clip, cut, sound
+from tests.support.video import decoded, encoded, extract
+
+MP4 = Clip("mp4", bframes=2)
+WEBM = Clip("webm", codec="libvpx-vp9", container="webm", sound=True)
+TRANSPORT = Clip("transport", container="mpegts", bframes=2, sound=True)
+FRAGMENTS = Clip("fragments", fragmented=True, sound=True)
+HEVC = Clip("hevc", codec="libx265")
+EVERY_FRAME = 1 / 25
+
+
+@pytest.mark.parametrize(
+    ("clip", "words"),
+    [
+        (MP4, "of 100 frames found; the file ends at "),
+        (HEVC, "of 100 frames found; the file ends at "),
+        (WEBM, "the file ends at "),
+        (FRAGMENTS, "frames are incomplete; the file ends at "),
+        (TRANSPORT, "frames are incomplete; the file ends in the middle of a packet"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_of_a_file_that_was_cut_every_whole_frame_is_kept(clip: Clip, words: str, tmp_path: Path) -> None:
+    result = extract(cut(encoded(clip), 0.55), tmp_path, every=EVERY_FRAME)
+    assert 35 <= len(result.times) <= 65
+    assert result.numbers == list(range(len(result.times)))
+    assert result.jpegs == decoded(clip)[: len(result.times)]
+    assert words in result.damage
+
+
+def test_sampling_goes_by_the_clock_of_the_whole_file(tmp_path: Path) -> None:
+    result = extract(cut(encoded(MP4), 0.55), tmp_path, every=0.5)
+    assert result.numbers == [0, 13, 25, 38]
+
+
+def test_a_hole_costs_the_rest_of_its_group_only(tmp_path: Path) -> None:
+    clip = Clip("hole", seconds=4, bframes=2)
+    data = bytearray(encoded(clip))
+    with av.open(str(_file(tmp_path, encoded(clip)))) as container:
+        hit = [packet for packet in container.demux(video=0) if packet.size][32]
+    data[hit.pos : hit.pos + 300] = bytes(300)
+    result = extract(bytes(data), tmp_path / "out", every=EVERY_FRAME)
+    kept = set(result.numbers)
+    assert {*range(25), *range(50, 100)} <= kept
+    assert kept.isdisjoint(range(36, 50))
+    assert result.jpegs == [decoded(clip)[number] for number in result.numbers]  # type: ignore[index]
+    assert "frames are incomplete" in result.damage
+    assert f"{100 - len(kept)} of 100 frames could not be decoded" in result.damage
+
+
+@pytest.mark.parametrize("clip", [MP4, HEVC, WEBM, TRANSPORT, FRAGMENTS], ids=lambda clip: clip.name)
+def test_wherever_a_block_is_overwritten_no_wrong_frame_is_kept(clip: Clip, tmp_path: Path) -> None:
+    """A dozen files, each with a block of nonsense over some frames; headers aside, where any lie is possible."""
+    good = dict(zip((round(time * 1000) for time in clip.times()), decoded(clip), strict=True))
+    head = 8000
+    for seed in range(12):
+        rng, data = random.Random(seed), bytearray(encoded(clip))
+        at = rng.randrange(head, len(data) - head)
+        data[at : at + 5000] = rng.randbytes(5000)
+        result = extract(bytes(data), tmp_path / str(seed), every=EVERY_FRAME)
+        wrong = [time for time, jpeg in zip(result.times, result.jpegs, strict=True) if good.get(time) != jpeg]
+        assert wrong == [], seed
+        assert len(result.times) == 100 or result.damage or result.unusable, seed
+
+
+@pytest.mark.parametrize("clip", [MP4, WEBM, TRANSPORT, HEVC], ids=lambda clip: clip.name)
+def test_a_hundred_mutations_give_frames_or_a_reason(clip: Clip, tmp_path: Path) -> None:
+    for seed in range(25):
+        rng, data = random.Random(seed), bytearray(encoded(clip))
+        for _ in range(rng.choice([1, 10, 200])):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        if seed % 5 == 0:
+            del data[rng.randrange(len(data)) :]
+        result = extract(bytes(data), tmp_path / str(seed), every=0.5)
+        assert result.shards or result.unusable, seed
+        assert len(result.times) <= 100, seed
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (random.Random(1).randbytes(100_000), "undecodable"),
+        (bytes(100_000), "undecodable"),
+        (b"<!doctype html><title>Not found</title>" * 200, "undecodable"),
+        (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/passwd\n", "undecodable"),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "undecodable"),
+        (sound(), "no video stream"),
+        (encoded(Clip("endless", seconds=0.04)).replace(b"avc1", b"zzzz"), "undecodable"),
+    ],
+    ids=["nothing", "noise", "zeros", "page", "playlist", "concat", "sound", "codec"],
+)
+def test_what_is_no_video_is_named(data: bytes, reason: str, tmp_path: Path) -> None:
+    result = extract(data, tmp_path)
+    assert result.shards == []
+    assert result.unusable
+    assert result.unusable[0] == reason
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("png", "rgb24"), ("mjpeg", "yuvj420p")])
+def test_a_still_picture_is_fake(codec: str, pixels: str, tmp_path: Path) -> None:
+    still = Clip("still", seconds=0.04, container="image2pipe", codec=codec, pixels=pixels).encode()
+    result = extract(still, tmp_path)
+    assert result.unusable == ("fake", "a still picture, not a video")
+
+
+def test_a_cover_is_no_video(tmp_path: Path) -> None:
+    with av.open(tmp_path / "song.mp4", "w") as container:
+        tone = container.add_stream("aac", rate=48_000)
+        cover = container.add_stream("mjpeg", rate=1, options={"strict": "unofficial"})
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = cover.disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame(64, 64, "yuvj420p")))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 48_000
+        container.mux(tone.encode(frame))
+        container.mux(tone.encode(None))
+    result = extract(tmp_path / "song.mp4", tmp_path)
+    assert result.unusable
+    assert result.unusable[0] == "no video stream"
+
+
+@pytest.mark.parametrize(("width", "height"), [(30_000, 32), (16_000, 4_000)])
+def test_a_huge_picture_is_refused_before_it_is_decoded(width: int, height: int, tmp_path: Path) -> None:
+    with av.open(tmp_path / "huge.mkv", "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "gray"
+        container.mux(stream.encode(av.VideoFrame(width, height, "gray")))
+        container.mux(stream.encode(None))
+    assert extract(tmp_path / "huge.mkv", tmp_path).unusable == ("too large a picture", f"{width}x{height} pixels")
+
+
+def test_one_frame_is_a_video(tmp_path: Path) -> None:
+    for name, asked in (("every", 1.0), ("count", 5), ("keyframes", True), ("scene", 0.3)):
+        assert extract(encoded(Clip("one", seconds=0.04)), tmp_path / name, **{name: asked}).times == [0]
+
+
+def test_a_file_without_duration_gives_one_frame(tmp_path: Path) -> None:
+    data = encoded(Clip("still-time", seconds=1))
+    at = data.index(b"stts") + 12
+    assert data[at : at + 4] == (25).to_bytes(4, "big")
+    stopped = data[: at + 4] + bytes(4) + data[at + 8 :]
+    result = extract(stopped, tmp_path, every=0.1)
+    assert result.times == [0]
+    assert result.numbers[0] in range(25)
+
+
+def test_nothing_between_start_and_end_is_said(tmp_path: Path) -> None:
+    result = extract(encoded(MP4), tmp_path, every=1.0, start=9.0)
+    assert result.unusable == ("empty", "no frame between start and end; the video has 0 to 4 s")
+
+
+@pytest.mark.parametrize("asked", [{"every": 0.04}, {"scene": 0.0001}], ids=str)
+def test_more_frames_than_allowed_are_refused(asked: dict[str, float], tmp_path: Path) -> None:
+    result = extract(encoded(MP4), tmp_path, max_frames=20, **asked)
+    assert result.unusable
+    assert result.unusable[0] == "too many frames"
+    assert "max_frames is 20" in result.unusable[1]
+
+
+def _file(folder: Path, data: bytes) -> Path:
+    path = folder / "whole"
+    path.write_bytes(data)
+    return path
