@@ -14,7 +14,7 @@ from lodestream.errors import LodeError
 from lodestream.housekeeping import keep_house
 from lodestream.local import ports
 from lodestream.local.child import Child, Program
-from lodestream.local.home import Home
+from lodestream.local.home import VARIABLE, Home
 from lodestream.local.kinship import adopt_orphans, end_orphans, guarded
 from lodestream.local.lock import only_supervisor
 from lodestream.local.logs import RotatedLog, tail
@@ -33,6 +33,9 @@ ENDS_ALLOWED = 2
 """How often a service may end by itself before it has ever answered."""
 GRACE = 15.0
 """Seconds that a process told to end has; killed then, it loses nothing."""
+
+LOOK_EVERY = 2.0
+"""Seconds between looks at what passes or is mended slowly: a lost port, failed housekeeping."""
 
 Ready = Callable[[State], None]
 
@@ -55,14 +58,22 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         try:
-            if await self._until_stopped(self._start()):
+            while await self._until_stopped(self._start()):
                 self.state.ready = True
                 self._changed("ready")
                 if on_ready:
                     on_ready(self.state)
-                await self._until_stopped(self._keep_house())
+                    on_ready = None
+                if not await self._until_port_is_lost():
+                    break
+                await self._end(f"a stranger has taken the port of {self.state.nats_url}: starts anew on another")
+        except LodeError as error:
+            self._changed(str(error))
+            raise
         finally:
-            await self._end()
+            await self._end("stops")
+            self._changed("stopped")
+            self._log.close()
 
     async def _until_stopped(self, work: "asyncio._CoroutineLike[None]") -> bool:
         """Do the work, or leave it when told to stop; whether it was done. Raises what the work raises."""
@@ -91,12 +102,30 @@ class Supervisor:
             late = ", ".join(c.program.name for c in self._children)
             raise LodeError(f"not ready after {START_LIMIT:g} s ({late}); see the logs in {self.home.logs}") from None
 
-    async def _keep_house(self) -> None:
-        bus = await self._operator(None)
+    async def _until_port_is_lost(self) -> bool:
+        """Keep house until told to stop (False), or until the server has died and another has its port (True)."""
+        house = asyncio.create_task(self._keep_house())
         try:
-            await keep_house(bus)
+            return await self._until_stopped(self._port_lost())
         finally:
-            await bus.close()
+            house.cancel()
+
+    async def _port_lost(self) -> None:
+        nats, port = self._children[0].state, self.home.instance().ports[NATS]
+        while nats.state != "waiting" or ports.is_free(port):
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _keep_house(self) -> None:
+        """Goes on after any failure: nothing of it is worth the instance."""
+        while True:
+            bus = await self._operator(None)
+            try:
+                await keep_house(bus)
+            except Exception as error:
+                self._changed(f"housekeeping failed, goes on: {type(error).__name__}: {error}")
+                await asyncio.sleep(LOOK_EVERY)
+            finally:
+                await bus.close()
 
     async def _operator(self, patience: float | None) -> Bus:
         return await connect(self.state.nats_url, OPERATOR, self.home.password(OPERATOR), patience=patience)
@@ -151,17 +180,16 @@ class Supervisor:
             line = {"event": words, "timestamp": now(), "level": "info"}
             self._log.write(msgspec.json.encode(line) + b"\n")
 
-    async def _end(self) -> None:
+    async def _end(self, why: str) -> None:
         """Services first, so that they can hand back what they hold; then the server."""
         self.state.ready = False
-        self._changed("stops")
+        self._changed(why)
         adopt_orphans()
         services = [c for c in self._children if c.program.name != NATS]
         await asyncio.gather(*(child.stop(GRACE) for child in services))
         await asyncio.gather(*(child.stop(GRACE) for child in self._children if child not in services))
         end_orphans()
-        self._changed("stopped")
-        self._log.close()
+        self._children.clear()
 
     def _log_file(self, name: str) -> Path:
         return self.home.logs / f"{name}.log"
@@ -184,4 +212,5 @@ def _supervise(home: Home, table: list[Program], on_ready: Ready | None) -> None
             Directory(home.objects).sweep()
             asyncio.run(Supervisor(home, table).run(on_ready))
     except OSError as error:
-        raise LodeError(f"cannot go on in {home.root}: {error}") from error
+        why = f"{error.strerror or error}; free some space there, or name another place by {VARIABLE}"
+        raise LodeError(f"cannot work in {home.root}: {why}") from error

@@ -18,6 +18,7 @@ from lodestream.errors import LodeError
 from lodestream.local import Home, State, connection, down, is_up, read_state, up
 from lodestream.local.child import Program
 from lodestream.local.ports import is_free
+from lodestream.registry import node_types
 from tests.support.servers import program
 
 ANSWERS = """
@@ -41,6 +42,15 @@ near = subprocess.Popen(["sleep", "600"])
 far = subprocess.Popen(["sh", "-c", "sleep 600 & echo $!; wait"], start_new_session=True, stdout=subprocess.PIPE)
 print(near.pid, far.pid, far.stdout.readline().decode().strip(), flush=True)
 time.sleep(600)
+"""
+STARTS = """
+from pathlib import Path
+from lodestream.errors import LodeError
+from lodestream.local import Home, up
+try:
+    up(Home(Path(sys.argv[1])), table=[])
+except LodeError as error:
+    sys.exit(str(error))
 """
 
 
@@ -219,6 +229,38 @@ def test_a_port_that_is_taken_is_passed_over(home: Home) -> None:
         start(home, sleeper())
         assert home.instance().ports["nats"] != stranger.getsockname()[1]
         assert asyncio.run(request_info(home))
+
+
+def test_a_port_that_is_taken_from_a_running_instance_is_changed(home: Home) -> None:
+    state = start(home, python("intake", ANSWERS, user="intake", service="intake"))
+    before = connection(home).url
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        os.kill(pids(home)["nats"], signal.SIGKILL)
+        until(lambda: is_free(int(before.rpartition(":")[2])), "the server is gone")
+        stranger.bind(("127.0.0.1", int(before.rpartition(":")[2])))
+        stranger.listen()
+        until(lambda: connection(home).url != before and is_up(home), "it has moved")
+        assert asyncio.run(request_info(home))
+        assert pids(home).keys() == {p.name for p in state.processes}
+
+
+def test_the_services_themselves_are_ready_as_many_as_asked_for(home: Home) -> None:
+    up(home, detach=True, counts={"intake": 2})
+    state = is_up(home)
+    assert state
+    names = [p.name for p in state.processes if p.state == "running"]
+    assert {"nats", "catalog", "intake", "intake-2", *node_types()} == set(names)
+    assert [p.name for p in state.processes if p.restarts] == []
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """Played by a limit on the size of files."""
+    limited = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1)); {STARTS}"
+    done = subprocess.run([sys.executable, "-c", limited, tmp_path / "home"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cannot write to")
+    assert done.stderr.count("\n") == 1
 
 
 def test_instances_live_side_by_side(home: Home, tmp_path: Path) -> None:
