@@ -21,7 +21,7 @@ QUERIES = (
     "select url, codec, m.width, m.height, duration_s, count(*) as frames, damage from media m "
     "join frames using (flow, media_id) where flow = 'demo' group by all order by url",
     "select reason, url as what, r.detail from rejects r join candidates c on entity = media_id where r.flow = 'demo' "
-    "union all select reason, input, detail from dead where flow = 'demo'",
+    "union all select reason, input, detail from dead where flow = 'demo' order by reason",
 )
 """What came of every video, and what was refused."""
 

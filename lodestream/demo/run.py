@@ -47,7 +47,7 @@ async def demo() -> int:
     home, began = Home.find(), time.monotonic()
     with running(home) as was_up:
         async with serve(home.root / "demo") as site, operator() as bus:
-            report.say(f"site      {site.base}: {len(pages.CLIPS) + 1} videos, encoded on the spot, and some mishaps")
+            report.say(f"site      {site.base}: {len(pages.CLIPS) + 1} videos encoded on the spot, and the web's usual mishaps")
             status = await Demo(home, site, bus, began).run()
     report.what_next(was_up)
     return status
