@@ -94,13 +94,12 @@ async def _extract(media: Media, job: Job, shards: list[Shard]) -> str:
     """Fills `shards` with what is stored; says what of the video was lost."""
     try:
         return await _run(media, job, shards) or media.damage
-    except KeyError:
-        raise Retry("media missing", f"the object store has no {media.object_key}") from None
     except (ChildDied, ChildTimeout) as error:
         if job.attempt < TRIES:
             raise Retry("decoder failed", str(error)) from None
         if not shards:
             raise Reject("undecodable", f"decoder failed: {error}", lasting=False) from None
+        job.lasting = False
         return f"decoder failed after {shards[-1].time_ms[-1] / 1000:g} s: {error}"
     except ChildFailed as error:
         if error.kind == "OSError":
@@ -111,6 +110,8 @@ async def _extract(media: Media, job: Job, shards: list[Shard]) -> str:
 
 
 async def _run(media: Media, job: Job, shards: list[Shard]) -> str:
+    if await job.objects.stat(media.object_key) is None:
+        raise Retry("media missing", f"the object store has no {media.object_key}")
     children: Children = job.state
     seconds = float(job.settings.time_limit)
     limits = Limits(seconds, ceil(seconds), MEMORY, SHARD_FILE, STALL_S)
