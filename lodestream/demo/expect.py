@@ -59,28 +59,35 @@ def times(clip: Clip) -> list[int]:
 
 
 async def found(ask: Ask, base: str) -> Outcome:
-    """What the catalog says was made of the site at `base`."""
+    """What the catalog says was made of the site at `base`; what else the flow has been given is left aside."""
+    answers = {what: await ask(query.replace(_BASE, base)) for what, query in _QUERIES.items()}
     frames: Frames = defaultdict(list)
-    for url, time_ms in await ask(_ABOUT_FRAMES):
+    for url, time_ms in answers["frames"]:
         frames[_path(url, base)].append(time_ms)
-    ((offered, candidates),) = await ask(_ABOUT_CANDIDATES)
     return Outcome(
-        offered=offered,
-        candidates=candidates,
+        offered=answers["offered"][0][0],
+        candidates=answers["candidates"][0][0],
         frames=dict(frames),
-        damaged=frozenset(_path(url, base) for (url,) in await ask(_ABOUT_DAMAGE)),
-        rejected=Counter({f"{node}: {reason}": number for node, reason, number in await ask(_ABOUT_REJECTS)}),
-        dead=Counter(dict(await ask(_ABOUT_DEAD))),
+        damaged=frozenset(_path(url, base) for (url,) in answers["damaged"]),
+        rejected=Counter(dict(answers["rejected"])),
+        dead=Counter(dict(answers["dead"])),
     )
 
 
-_ABOUT_FRAMES = """select url, time_ms from frames join media using (flow, media_id)
-    where flow = 'demo' order by url, time_ms"""
-_ABOUT_CANDIDATES = """select coalesce(sum(offered), 0)::bigint, (select count(*) from candidates where flow = 'demo')
-    from listings where flow = 'demo'"""
-_ABOUT_DAMAGE = "select url from media where flow = 'demo' and damaged"
-_ABOUT_REJECTS = "select node, reason, count(*) from rejects where flow = 'demo' group by all"
-_ABOUT_DEAD = "select node, count(*) from dead where flow = 'demo' group by all"
+_BASE = "{base}"
+_QUERIES = {
+    "offered": """select coalesce(sum(offered), 0)::bigint from listings join seeds using (flow, seed_id)
+        where flow = 'demo' and starts_with(value, '{base}')""",
+    "candidates": "select count(*) from candidates where flow = 'demo' and starts_with(url, '{base}')",
+    "frames": """select url, time_ms from frames join media using (flow, media_id)
+        where flow = 'demo' and starts_with(url, '{base}') order by url, time_ms""",
+    "damaged": "select url from media where flow = 'demo' and damaged and starts_with(url, '{base}')",
+    "rejected": """select r.node || ': ' || reason, count(*) from rejects r
+        join (select flow, media_id as entity, url from candidates union all select flow, seed_id, value from seeds)
+        using (flow, entity) where flow = 'demo' and starts_with(url, '{base}') group by all""",
+    "dead": f"""select node, count(*) from dead where flow = 'demo'
+        and (contains(input, '{_BASE}') or input = '{pages.NO_SEED}') group by all""",
+}
 
 
 def _path(url: str, base: str) -> str:
@@ -89,23 +96,23 @@ def _path(url: str, base: str) -> str:
     return pages.ORIGINAL if path == pages.COPY else path
 
 
-def differences(wanted: Outcome, found: Outcome) -> list[str]:
+def differences(wanted: Outcome, had: Outcome) -> list[str]:
     """One line for each thing that is not as it must be."""
-    lines = _frames(wanted.frames, found.frames)
+    lines = _frames(wanted.frames, had.frames)
     for field in fields(Outcome):
-        want, have = getattr(wanted, field.name), getattr(found, field.name)
+        want, have = getattr(wanted, field.name), getattr(had, field.name)
         if field.name != "frames" and want != have:
             lines.append(f"{field.name}: {_plain(want)} expected, {_plain(have)} found")
     return lines
 
 
-def _frames(wanted: Frames, found: Frames) -> list[str]:
-    lines = [f"{path}: no frames, {len(times)} expected" for path, times in wanted.items() if path not in found]
-    lines += [f"{path}: {len(times)} frames, none expected" for path, times in found.items() if path not in wanted]
-    for path in wanted.keys() & found.keys():
-        if wanted[path] != found[path]:
-            lines.append(f"{path}: frames at {wanted[path]} ms expected, at {found[path]} ms found")
-    return sorted(lines)
+def _frames(wanted: Frames, had: Frames) -> list[str]:
+    lines = []
+    for path in sorted(wanted.keys() | had.keys()):
+        want, have = wanted.get(path, []), had.get(path, [])
+        if want != have:
+            lines.append(f"{path}: frames at {want} ms expected, at {have} ms found")
+    return lines
 
 
 def _plain(value: object) -> str:

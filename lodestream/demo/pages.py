@@ -34,6 +34,8 @@ PLAIN, TRACKED = "/videos/harbour.mp4", "/videos/harbour.mp4?utm_source=newslett
 """Two spellings of one URL."""
 FEED, FAKE, GONE = "/feed.xml", "/videos/page.mp4", "/videos/gone.mp4"
 """An RSS feed; a web page called .mp4; nothing."""
+NO_SEED = '{"kind": "vidoe", "value": "no kind of seed"}'
+"""What is published among the seeds, and is none."""
 
 _VIDEO_PAGE = """<!doctype html><title>At the wheel</title><h1>At the wheel</h1>
 <video controls src="../clips/potter.mp4"></video>

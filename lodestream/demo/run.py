@@ -47,7 +47,9 @@ async def demo() -> int:
     home, began = Home.find(), time.monotonic()
     with running(home) as was_up:
         async with serve(home.root / "demo") as site, operator() as bus:
-            report.say(f"site      {site.base}: {len(pages.CLIPS) + 1} videos encoded on the spot, and the web's usual mishaps")
+            report.say(
+                f"site      {site.base}: {len(pages.CLIPS) + 1} videos encoded on the spot, and the web's usual mishaps"
+            )
             status = await Demo(home, site, bus, began).run()
     report.what_next(was_up)
     return status
@@ -77,7 +79,7 @@ def seeds(site: Site) -> list[bytes]:
     return [
         msgspec.json.encode({"kind": "url", "value": site.url(pages.PLAIN), "labels": {"from": "demo"}}),
         site.url(pages.ORIGINAL).encode(),
-        b'{"kind": "vidoe", "value": "no kind of seed"}',
+        pages.NO_SEED.encode(),
         msgspec.json.encode({"kind": "feed", "value": site.url(pages.FEED)}),
         site.url(pages.PAGE).encode(),
         site.url(pages.PLAYLIST).encode(),
