@@ -143,8 +143,9 @@ async def serve(node_type: str, process: Process) -> None:
         stack.push_async_callback(publisher.stop)
         leases = NatsLeases(bus)
         stack.push_async_callback(leases.close)
-        parts = Parts(open_objects(process.objects), leases, own_folder(process.work, node_type), log)
-        stack.callback(shutil.rmtree, parts.work, ignore_errors=True)
+        folder = own_folder(process.work, node_type)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        parts = Parts(open_objects(process.objects, folder), leases, folder, log)
         state = await stack.enter_async_context(declaration.open(parts)) if declaration.open else None
         worker = Worker(bus, declaration, parts, state, publisher)
         service = WorkerService(bus, node_type, declaration.summary, worker.runners)
