@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lodestream.catalog.gate import LONGEST, NO_QUESTION, NOT_ALLOWED, NOT_ONE
 from lodestream.errors import LodeError
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 256
 """Rows taken from DuckDB in one step."""
-INTERRUPT_AGAIN = 0.25
-"""Seconds between interrupts of a query that is over its time: one that comes between two statements is lost."""
+INTERRUPT_AGAIN, INTERRUPTS = 0.25, 12
+"""Seconds between interrupts of a query that is over its time, and how many: one between two statements is lost."""
 _AT = re.compile(rb"at(?![\w$\x80-\xff])", re.IGNORECASE)
 _NO_COLUMN = re.compile(rb"\(|time\s", re.IGNORECASE)
 """What follows AT where it is the keyword: `at time zone`, `at (version => 1)`."""
@@ -61,23 +61,65 @@ class Query:
         return bool(self._left)
 
 
+class Stuck(LodeError):
+    """A query that is over its time and cannot be interrupted: DuckDB computes constants while it plans."""
+
+    def __init__(self, seconds: float, work: "asyncio.Future[Any]"):
+        super().__init__(f"stopped after {seconds:g} s: this query cannot even be planned in that time")
+        self.work = work
+
+
 async def in_time(
     cursor: "DuckDBPyConnection", work: Callable[[], T], seconds: float, pool: Executor | None = None
 ) -> T:
-    """What `work` gives, in a thread; its cursor is interrupted after `seconds`. Raises LodeError in plain words."""
+    """What `work` gives, in a thread; its cursor is interrupted after `seconds`, and closed where it fails.
+
+    Raises LodeError in plain words, Stuck where interrupts do not help.
+    """
     done = asyncio.get_running_loop().run_in_executor(pool, _plainly, work)
     try:
         _, late = await asyncio.wait([done], timeout=seconds)
-    except asyncio.CancelledError:
-        cursor.interrupt()
-        raise
-    while late:
-        cursor.interrupt()
-        _, late = await asyncio.wait([done], timeout=INTERRUPT_AGAIN)
-    try:
+        for _ in range(INTERRUPTS):
+            if late:
+                cursor.interrupt()
+                _, late = await asyncio.wait(late, timeout=INTERRUPT_AGAIN)
+        if late:
+            raise Stuck(seconds, done)
         return done.result()
-    except _Interrupted:
-        raise LodeError(f"stopped after {seconds:g} s: ask for less, or filter by flow, node or media_id") from None
+    except BaseException as error:
+        cursor.interrupt()
+        done.add_done_callback(lambda finished: _let_go(finished, cursor))
+        if isinstance(error, _Interrupted):
+            why = f"stopped after {seconds:g} s: ask for less, or filter by flow, node or media_id"
+            raise LodeError(why) from None
+        raise
+
+
+class _Interrupted(Exception):
+    pass
+
+
+def _let_go(finished: "asyncio.Future[Any]", cursor: "DuckDBPyConnection") -> None:
+    """Close a cursor that no thread uses any more."""
+    finished.exception()
+    cursor.close()
+
+
+def _plainly(work: Callable[[], T]) -> T:
+    import duckdb
+
+    try:
+        return work()
+    except duckdb.InterruptException:
+        raise _Interrupted from None
+    except (duckdb.Error, MemoryError, RuntimeError) as error:
+        raise LodeError(first_line(error)) from None
+
+
+def first_line(error: Exception) -> str:
+    """What DuckDB says of a query in one line: its first paragraph, `Did you mean` included."""
+    paragraph = str(error).split("\n\n")[0].split("\nLINE ")[0]
+    return re.sub(r"\s+", " ", paragraph).strip()[:500] or "out of memory"
 
 
 def as_subquery(text: str) -> str:
@@ -97,27 +139,6 @@ def as_subquery(text: str) -> str:
         if _AT.match(raw, start) and not _NO_COLUMN.match(raw, following):
             raw = raw[:start] + b'"at"' + raw[start + 2 :]
     return raw.decode()
-
-
-class _Interrupted(Exception):
-    pass
-
-
-def _plainly(work: Callable[[], T]) -> T:
-    import duckdb
-
-    try:
-        return work()
-    except duckdb.InterruptException:
-        raise _Interrupted from None
-    except (duckdb.Error, MemoryError, RuntimeError) as error:
-        raise LodeError(first_line(error)) from None
-
-
-def first_line(error: Exception) -> str:
-    """What DuckDB says of a query in one line: its first paragraph, `Did you mean` included."""
-    paragraph = str(error).split("\n\n")[0].split("\nLINE ")[0]
-    return re.sub(r"\s+", " ", paragraph).strip()[:500] or "out of memory"
 
 
 def _check(cursor: "DuckDBPyConnection", sql: str) -> None:

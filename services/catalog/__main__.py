@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from contextlib import AsyncExitStack, suppress
 
 import duckdb
@@ -16,7 +17,7 @@ from lodestream.objects import open_objects
 from lodestream.process import Process
 from proto import subjects
 from services.catalog.ingest import Ingest
-from services.catalog.limits import bound_memory
+from services.catalog.limits import AGAIN, bound_memory
 from services.catalog.opening import open_store
 from services.catalog.parquet import Parquet
 from services.catalog.poison import bury_poison
@@ -27,8 +28,8 @@ from services.catalog.snapshots import Snapshots
 
 log = structlog.get_logger()
 
-AGAIN = 75
-"""Exit status that asks to be started again."""
+GRACE = 5.0
+"""Seconds for an orderly end; a query that cannot be interrupted would hold it up."""
 
 
 async def serve(process: Process, settings: Settings) -> None:
@@ -53,8 +54,15 @@ async def serve(process: Process, settings: Settings) -> None:
 
 async def _until_told(process: Process, settings: Settings) -> None:
     serving = asyncio.create_task(serve(process, settings))
+
+    def end() -> None:
+        at_last = threading.Timer(GRACE, os._exit, (0,))
+        at_last.daemon = True
+        at_last.start()
+        serving.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, end)
     with suppress(asyncio.CancelledError):
         await serving
 

@@ -1,16 +1,22 @@
 """The live door: one SELECT over NATS, answered from the tables as they are this moment, bounded in time and memory."""
 
 import asyncio
+import os
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
+import structlog
 
-from lodestream.catalog.query import Query, in_time
+from lodestream.catalog.query import Query, Stuck, in_time
 from lodestream.errors import LodeError
+from services.catalog.limits import AGAIN
 from services.catalog.store import Store
+
+log = structlog.get_logger()
 
 AT_ONCE = 4
 """Queries that run at the same time."""
@@ -18,6 +24,8 @@ WAITING = 64
 """Queries that may wait for their turn."""
 LONGEST = 60.0
 """Seconds that a query may take, whatever it asks for."""
+STUCK = 5.0
+"""Seconds that a query which cannot be interrupted may still take; then this process ends."""
 KEPT = 16
 """Answers that wait to be fetched further."""
 KEPT_FOR = 10.0
@@ -87,18 +95,16 @@ class Door:
             self._drop(token)
 
     async def _answer(self, ask: Ask) -> bytes:
-        started, cursor = time.perf_counter(), None
+        started = time.perf_counter()
         try:
             if ask.next:
                 query, seconds = self._fetch_further(ask.next)
-                cursor = query.cursor
             else:
                 cursor, seconds = self._store.reader(), min(max(ask.seconds, 0.01), LONGEST)
                 query = await in_time(cursor, lambda: Query(cursor, ask.sql), seconds, self._threads)
             return await self._part(query, ask, seconds, started)
-        except BaseException:
-            if cursor:
-                cursor.close()
+        except Stuck as stuck:
+            asyncio.get_running_loop().call_later(STUCK, _give_up, stuck.work)
             raise
 
     async def _part(self, query: Query, ask: Ask, seconds: float, started: float) -> bytes:
@@ -141,3 +147,10 @@ def _read(request: bytes) -> Ask:
         return Ask(sql=request.decode())
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise LodeError(f"a query is SQL as it is, or JSON with `sql`: {error}") from None
+
+
+def _give_up(work: "asyncio.Future[Any]") -> None:
+    """End this process for a query that cannot be ended: it starts again in a second, and nothing is lost."""
+    if not work.done():
+        log.error("a query cannot be interrupted; starting again")
+        os._exit(AGAIN)

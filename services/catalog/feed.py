@@ -35,6 +35,13 @@ PATIENCE = 2.0
 """Seconds for the server to answer."""
 
 
+async def within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for the event, so long at most. Unlike Python 3.11's `wait_for` it never swallows a cancellation."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
 class Received(NamedTuple):
     """One message on its way into the tables, and where its reception is acknowledged."""
 
@@ -98,8 +105,7 @@ class Feed:
         try:
             await self._pull()
             while not self._doubt.is_set() and loop.time() - self._seen < 2.5 * HEARTBEAT:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._doubt.wait(), HEARTBEAT)
+                await within(HEARTBEAT, self._doubt)
         finally:
             with contextlib.suppress(nats.errors.Error):
                 await subscription.unsubscribe()

@@ -18,7 +18,7 @@ from lodestream.flow.model import Deployed
 from lodestream.flows import watch_flows
 from proto import subjects
 from services.catalog import streams
-from services.catalog.feed import Feed, Received
+from services.catalog.feed import Feed, Received, within
 from services.catalog.project import Record
 from services.catalog.store import Mark, Store
 
@@ -96,8 +96,7 @@ class Ingest:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 async with self._finding:
                     await self._follow_all(tasks)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), LOOK_AGAIN)
+            await within(LOOK_AGAIN, self._look)
 
     async def _follow_all(self, tasks: asyncio.TaskGroup) -> None:
         for stream in {subjects.DEAD, *self._store.marks, *await streams.flow_streams(self._bus)}:
@@ -144,8 +143,7 @@ class Ingest:
     async def _write_batches(self) -> None:
         while True:
             await self._some.wait()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._enough.wait(), GATHER)
+            await within(GATHER, self._enough)
             self._some.clear()
             self._enough.clear()
             batch, self._inbox = self._inbox, []

@@ -52,8 +52,9 @@ class Child:
         try:
             self.process.stdin.write(line.encode() + b"\n")
             await self.process.stdin.drain()
-            if answers and not await asyncio.wait_for(self.process.stdout.readline(), READY):
-                raise LodeError("the process that serves DuckDB clients has ended; see: lode logs catalog")
+            async with asyncio.timeout(READY):
+                if answers and not await self.process.stdout.readline():
+                    raise LodeError("the process that serves DuckDB clients has ended; see: lode logs catalog")
         except (OSError, TimeoutError) as error:
             raise LodeError(f"the process that serves DuckDB clients does not answer: {error}") from None
 

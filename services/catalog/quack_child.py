@@ -16,7 +16,7 @@ import msgspec
 
 from lodestream.catalog.extensions import load_quack
 from lodestream.catalog.gate import CLOSE, CONFIG, MACRO
-from services.catalog.limits import bound_memory
+from services.catalog.limits import AGAIN, bound_memory
 
 LOOK = 0.5
 """Seconds between looks for a query that runs too long."""
@@ -96,7 +96,7 @@ def _watch(connection: duckdb.DuckDBPyConnection, seconds: float) -> None:
       and query_started_at < (now() at time zone 'UTC') - to_milliseconds(?)"""
     while connection.execute(late, [int(seconds * 1000)]).fetchone() == (0,):
         time.sleep(LOOK)
-    os._exit(75)
+    os._exit(AGAIN)
 
 
 def _quoted(text: str | None) -> str:
