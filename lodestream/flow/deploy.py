@@ -86,21 +86,27 @@ async def deploy(
     return Report(plan.diff, revision, done)
 
 
-async def redeploy(nc: Client) -> list[str]:
-    """Deploy every flow as it is once more; gives what that changed, in words.
+async def mend(nc: Client) -> list[str]:
+    """Put right the consumers of every flow where a deploy was cut short; gives what was done, in words.
 
-    For the start of an instance: node types may have been revised since, and workers serve no flow that does not know.
-    A flow that has become wrong is left as it is, and named.
+    For the start of an instance. It names also the flows that an upgrade holds up, for they would do work again: that
+    is for a person to decide.
     """
     said = []
     for record in await store.listing(nc):
-        flow, problems = lint(record.text)
-        if flow is None:
-            said.append(problems[0].show(f"flow {record.flow}"))
-            continue
-        report = await deploy(nc, flow)
-        said += [f"{record.flow}: {line}" for line in report.lines() if report.diff.changes or report.consumers]
+        done = await _converge(nc, record.flow, await store.load(nc, record.flow))
+        said += [f"flow {record.flow}: put right: {each}" for each in done]
+        said += [f"flow {record.flow}: {why}; it waits to be deployed again (lode flow diff)" for why in _held(record)]
     return said
+
+
+def _held(record: Deployed) -> list[str]:
+    """Why workers of this version do not serve a flow."""
+    flow, problems = lint(record.text)
+    if flow is None:
+        return [problems[0].show("its file")]
+    nodes = [node for name, node in flow.nodes.items() if record.nodes[name].revised(node.declaration, node.settings)]
+    return [f"node type {kind} was revised" for kind in sorted({node.declaration.type for node in nodes})]
 
 
 class _Plan(NamedTuple):

@@ -120,7 +120,7 @@ class Supervisor:
         while True:
             bus = await self._operator(None)
             try:
-                await keep_house(bus)
+                await keep_house(bus, self._changed)
             except Exception as error:
                 self._changed(f"housekeeping failed, goes on: {type(error).__name__}: {error}")
                 await asyncio.sleep(LOOK_EVERY)

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from lodestream.errors import LodeError
 from lodestream.flow import consumers, store
-from lodestream.flow.deploy import Report, deploy, finish_backfills, pause, preview, redeploy, remove, resume
+from lodestream.flow.deploy import Report, deploy, finish_backfills, mend, pause, preview, remove, resume
 from lodestream.flow.lint import lint
 from lodestream.flow.model import Flow
 from lodestream.flow.record import next_record
@@ -355,14 +355,29 @@ async def test_a_record_is_legible(nc: Client) -> None:
     assert next_record(await store.load_deployed(nc, "clips"), read(GOOD), "2100-01-01").at == record["at"]
 
 
-async def test_redeploying_mends_and_names_what_has_become_wrong(nc: Client) -> None:
+async def test_mending_puts_right_and_names_what_waits_for_a_person(nc: Client) -> None:
     text = "flow: real\nnodes:\n  s: {type: intake}\n  find: {type: discover, from: s}\n"
     flow, problems = lint(text)
     assert flow, problems
     await deploy(nc, flow)
     await put(nc, GOOD)
-    said = await redeploy(nc)
-    assert len(said) == 1
-    assert said[0].startswith("flow clips:3:18: unknown node type 'start'")
+    assert await mend(nc) == [
+        "flow clips: its file:3:18: unknown node type 'start' (allowed: discover, extract, fetch, intake); "
+        "it waits to be deployed again (lode flow diff)"
+    ]
+    await remove(nc, "clips")
     await consumers.delete(nc, "FLOW_real", "discover-1")
-    assert "real:   discover-1: made (find)" in await redeploy(nc)
+    assert await mend(nc) == ["flow real: put right: discover-1: made (find)"]
+    record, revision, _ = await store.load(nc, "real")
+    assert record
+    record.nodes["find"].recipes = ["00000000"]
+    await store.save(nc, record, revision)
+    assert await mend(nc) == [
+        "flow real: node type discover was revised; it waits to be deployed again (lode flow diff)"
+    ]
+    assert (
+        (await deploy(nc, flow))
+        .lines()[0]
+        .endswith("does its work again, because node type discover was revised; known results are not made twice")
+    )
+    assert await mend(nc) == []
