@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # whoever only reads declarations need not load the bus
     from structlog.typing import FilteringBoundLogger
 
     from lodestream.leases import Leases
+    from lodestream.memo import Noted
     from lodestream.objects import Objects
 
 
@@ -52,7 +53,8 @@ class Job:
     """Subject of the input."""
     attempt: int
     """1 for the first try."""
-    objects: Objects
+    objects: Noted
+    """The object store; what is written through it is noted for the manifest."""
     parts: Parts
     state: Any = None
     """What the node's `open` gave."""

@@ -3,7 +3,7 @@
 The palette, the lint of a flow, the docs and the AsyncAPI document are all derived from it.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Output = tuple[str, Message]
 """A port's name and what it gives."""
 Handler = Callable[[Any, "Job"], AsyncIterator[Output]]
+
+
+Settle = Callable[[Any, "Job"], Awaitable[None]]
 
 
 def setting(help: str, *, recipe: bool = True, **bounds: Any) -> Meta:
@@ -64,6 +67,8 @@ class Node:
     """Whether a manifest of the outputs is kept and looked up before working."""
     streams: bool = False
     """Whether outputs are published as they come, not after the last."""
+    settle: Settle | None = None
+    """Asked about each output before a flow gets it, also where it is remembered; may raise Reject."""
     concurrency: int = 16
     """Messages worked on at once in one worker, where the flow says nothing."""
     open: "Callable[[Parts], AbstractAsyncContextManager[Any]] | None" = None

@@ -18,7 +18,7 @@ from lodestream.errors import ATTEMPTS, Malformed, Outage, Reject, Retry
 from lodestream.job import Job, Parts
 from lodestream.letters import Letters, raw_id
 from lodestream.memo import Manifest, Memo, Noted
-from lodestream.node import Node, Output
+from lodestream.node import Node, Output, Settle
 from lodestream.tally import Tally
 from proto import ids, subjects
 from proto.messages import Again, Message, Rejected, seal
@@ -110,66 +110,67 @@ class Runner:
 
     async def _make(self, item: Input, delivery: Delivery) -> None:
         """Answer from the memo or work, then ack; an outage is no message's fault, so it is held until that is over."""
-        recipe = self._recipe(item.recipe)
+        job = self._job(item, delivery)
         headers = trace.onward(delivery.headers, first=item.message is None)
-        memo = Memo(self.parts.objects, self.node.type, recipe) if self.node.memo else None
+        memo = Memo(self.parts.objects, self.node.type, job.recipe) if self.node.memo else None
         turn = 0
         while True:
             try:
                 if memo and (manifest := await memo.find(item.ident)):
                     self.tally.remembered += 1
-                    await self._publish(self._outputs_of(manifest, item), item.cause, recipe, headers)
+                    await self._publish(self._outputs_of(manifest, item), item, job, headers)
                 else:
-                    await self._work(item, delivery, recipe, memo, headers)
+                    await self._work(item, job, memo, headers)
                 break
             except Outage as why:
                 await self._wait(str(why), turn)
                 turn += 1
+        for refusal in job.refused:
+            await self.letters.refuse(delivery, refusal)
+            self.tally.dead += 1
         await delivery.ack()
         self.letters.forget(delivery)
         self.tally.taken += 1
         self.tally.waits_for = ""
 
-    async def _work(
-        self, item: Input, delivery: Delivery, recipe: str, memo: Memo | None, headers: dict[str, str] | None
-    ) -> None:
-        objects = Noted(self.parts.objects)
-        job = Job(
+    def _job(self, item: Input, delivery: Delivery) -> Job:
+        return Job(
             self.flow,
             self.name,
             self.node.type,
             self.settings,
-            recipe,
+            self._recipe(item.recipe),
             item.ident,
             item.cause,
             delivery.attempt,
-            objects,
+            Noted(self.parts.objects),
             self.parts,
             self.state,
             item.raw,
         )
+
+    async def _work(self, item: Input, job: Job, memo: Memo | None, headers: dict[str, str] | None) -> None:
+        """Blobs first, manifest second, messages third."""
         outputs: list[Output] = []
         no: Reject | None = None
         started = time.perf_counter()
+        job.refused.clear()
         self.tally.live[item.ident] = job.progress
         try:
             async for output in self.node.handler(item.message, job):
                 outputs.append(output)
                 if self.node.streams:
-                    await self._publish((output,), item.cause, recipe, headers)
+                    await self._publish((output,), item, job, headers)
         except Reject as why:
             no = why
         finally:
             self.tally.live.pop(item.ident, None)
         if memo and job.lasting and (no is None or no.lasting):
-            await memo.keep(item.ident, time.perf_counter() - started, outputs, objects.written, no)
+            await memo.keep(item.ident, time.perf_counter() - started, outputs, job.objects.written, no)
         if no:
             outputs = [*([] if self.node.streams else outputs), self._no(no, item)]
         if no or not self.node.streams:
-            await self._publish(outputs, item.cause, recipe, headers)
-        for refusal in job.refused:
-            await self.letters.refuse(delivery, refusal)
-            self.tally.dead += 1
+            await self._publish(outputs, item, job, headers)
 
     async def _wait(self, why: str, turn: int) -> None:
         if self.tally.waits_for != why:
@@ -192,16 +193,26 @@ class Runner:
         said = Rejected(id=item.ident, reason=no.reason, detail=no.detail, source=source, repeats=no.repeats)
         return subjects.REJECTED, said
 
-    async def _publish(
-        self, outputs: Sequence[Output], cause: str, recipe: str, headers: dict[str, str] | None
-    ) -> None:
+    async def _publish(self, outputs: Sequence[Output], item: Input, job: Job, headers: dict[str, str] | None) -> None:
         """Publish outputs, a window of them at once."""
+        if self.node.settle:
+            outputs = [await self._settled(output, item, job, self.node.settle) for output in outputs]
         if len(outputs) == 1:
-            await self._announce(*outputs[0], cause, recipe, headers)
+            await self._announce(*outputs[0], item.cause, job.recipe, headers)
             return
         for start in range(0, len(outputs), WINDOW):
             some = outputs[start : start + WINDOW]
-            await asyncio.gather(*(self._announce(port, message, cause, recipe, headers) for port, message in some))
+            await asyncio.gather(*(self._announce(*output, item.cause, job.recipe, headers) for output in some))
+
+    async def _settled(self, output: Output, item: Input, job: Job, settle: Settle) -> Output:
+        """The output, or a no in its place where this flow already has what it says."""
+        if output[0] == subjects.REJECTED:
+            return output
+        try:
+            await settle(output[1], job)
+        except Reject as no:
+            return self._no(no, item)
+        return output
 
     async def _announce(
         self, port: str, message: Message, cause: str, recipe: str, headers: dict[str, str] | None
