@@ -94,16 +94,18 @@ async def input_of(js: JetStreamContext, dead: Dead) -> bytes:
 
 
 async def retry(js: JetStreamContext, dead: Dead) -> bool:
-    """Offer its input to its node once more, then mark it retried; False where it has been resolved meanwhile.
+    """Offer its input to its node once more, and mark it retried; False where somebody has done so before.
 
-    Raises LodeError where its input is gone or unreadable.
+    It may have failed again before it is marked: then the newer dead letter stays. Raises LodeError where its input
+    is gone or unreadable.
     """
     letter, data = dead.letter, await input_of(js, dead)
+    offered = True
     if letter.input_stream == subjects.SEEDS:
         await js.publish(subjects.seeds(letter.flow), data)
     else:
-        await _offer(js, dead, _again(dead, data))
-    return await _resolve(js, dead, "retried")
+        offered = await _offer(js, dead, _again(dead, data))
+    return await _resolve(js, dead, "retried") or offered
 
 
 async def drop(js: JetStreamContext, dead: Dead) -> bool:
@@ -125,8 +127,8 @@ def _again(dead: Dead, data: bytes) -> Again:
     return Again(id=letter.id, subject=letter.input_subject, input=msgspec.Raw(data), cause=dead.subject)
 
 
-async def _offer(js: JetStreamContext, dead: Dead, again: Again) -> None:
-    """Publish it on the node's own `again` port; the dead letter's sequence makes each retry one of its own."""
+async def _offer(js: JetStreamContext, dead: Dead, again: Again) -> bool:
+    """Publish it on the node's own `again` port, once: the dead letter's sequence makes each retry one of its own."""
     letter, entity = dead.letter, f"{again.subject.rpartition('.')[2]}_{dead.seq}"
     port = subjects.output(letter.flow, letter.node_type, letter.node, subjects.AGAIN, entity)
     try:
@@ -137,6 +139,8 @@ async def _offer(js: JetStreamContext, dead: Dead, again: Again) -> None:
     except APIError as error:
         if error.description != OFFERED_BEFORE:
             raise
+        return False
+    return True
 
 
 async def _resolve(js: JetStreamContext, dead: Dead, how: Literal["retried", "dropped"]) -> bool:

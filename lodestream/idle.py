@@ -29,7 +29,7 @@ async def until_idle(bus: Bus, flow: str, timeout: float) -> AsyncIterator[FlowS
         if done and before == now.last_seq:
             return
         before = now.last_seq if done else None
-        if now.busy and all(node.paused and not node.in_flight for node in now.busy):
+        if now.busy and not now.catalog_behind and all(node.paused and not node.in_flight for node in now.busy):
             names = " ".join(node.name for node in now.busy)
             raise LodeError(f"{flow} is paused: {left(now)}; let it go on: lode flow resume {flow} {names}")
         passed = loop.time() - began

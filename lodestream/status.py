@@ -2,14 +2,13 @@
 
 import asyncio
 import shutil
-from collections import defaultdict
 from typing import Any
 
 import msgspec
-import nats.errors
 
 from lodestream.bus import Bus
 from lodestream.catalog import Ways, sql
+from lodestream.census import tallies
 from lodestream.errors import LodeError
 from lodestream.flow import store
 from lodestream.flow.model import Deployed
@@ -23,8 +22,6 @@ LITTLE_ROOM = 2 << 30
 COUNTS = "select flow, node, out, rejected, dead from progress"
 PATIENCE = 5.0
 """Seconds that the catalog may take to count."""
-SLOWEST_ANSWER, QUIET = 1.0, 0.15
-"""Seconds to wait for the first worker's answer, and after the last."""
 
 
 class NodeStatus(msgspec.Struct, kw_only=True):
@@ -166,53 +163,16 @@ async def _add_counts(bus: Bus, flows: list[FlowStatus]) -> None:
             node.given, node.rejected, node.dead = counts.get((flow.flow, node.name), (0, 0, 0))
 
 
-class _Tally(msgspec.Struct):
-    """What a worker counts for one node, as far as it is shown."""
-
-    waits_for: str = ""
-    live: dict[str, dict[str, Any]] = {}
-
-
-class _Endpoint(msgspec.Struct):
-    subject: str
-    data: _Tally | None = None
-
-
-class _Stats(msgspec.Struct):
-    id: str
-    endpoints: list[_Endpoint] | None = None
-
-
 async def _add_workers(bus: Bus, flows: list[FlowStatus]) -> None:
     """What the workers say of themselves, written into the nodes that they serve."""
-    tallies: dict[str, dict[str, list[_Tally]]] = defaultdict(lambda: defaultdict(list))
-    for worker in await _ask_workers(bus):
-        for endpoint in worker.endpoints or []:
-            tallies[endpoint.subject][worker.id].append(endpoint.data or _Tally())
+    served = await tallies(bus)
     for flow in flows:
         for node in flow.nodes:
-            mine = tallies[f"{flow.flow}.{node.name}"]
+            mine = served.get((flow.flow, node.name), {})
             said = [tally for each in mine.values() for tally in each]
             node.workers = len(mine)
             node.waits_for = next((tally.waits_for for tally in said if tally.waits_for), "")
             node.live = {entity: fields for tally in said for entity, fields in tally.live.items()}
-
-
-async def _ask_workers(bus: Bus) -> list[_Stats]:
-    """What the workers answer to `nats micro stats`. Nobody knows how many there are: it waits until all is quiet."""
-    inbox, found, patience = bus.nc.new_inbox(), [], SLOWEST_ANSWER
-    answers = await bus.nc.subscribe(inbox)
-    await bus.nc.publish("$SRV.STATS", reply=inbox)
-    try:
-        while True:
-            msg = await answers.next_msg(timeout=patience)
-            if msg.data:
-                found.append(msgspec.json.decode(msg.data, type=_Stats))
-            patience = QUIET
-    except nats.errors.TimeoutError:
-        return found
-    finally:
-        await answers.unsubscribe()
 
 
 def _process_problems(state: State) -> list[str]:

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 import click
 
 from lodestream.cli.commands import asynchronous, complete_flow, confirm, examples
-from lodestream.errors import LodeError
+from lodestream.cli.flow_file import FILE, checked, lint, new
 
 if TYPE_CHECKING:
     from lodestream.cli.output import Cell
     from lodestream.flow.diff import Diff
-    from lodestream.flow.model import Flow
     from lodestream.status import FlowStatus
 
-FILE = click.Path(dir_okay=False, path_type=Path)
 NEW_ONLY = "Node whose new wires give only what comes from now on, not what is stored. May be given more than once."
 
 
@@ -27,58 +25,6 @@ def flow() -> None:
     """Write, check, deploy and look at flows."""
 
 
-@flow.command(epilog=examples("lode flow lint cats.yaml", "lode flow lint flows/*.yaml"))
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
-def lint(files: tuple[Path, ...]) -> None:
-    """Check flow files.
-
-    Types of wires, unknown fields, cycles and so on, each mistake with its line and column. Needs no server.
-    """
-    from lodestream.cli import output
-    from lodestream.cli.wording import plural
-
-    mistakes = 0
-    for file in files:
-        flow, found = _lint(file)
-        mistakes += found
-        if flow:
-            output.show(f"{file}: good; flow {flow.name}, {plural(len(flow.nodes), 'node')}")
-    if mistakes:
-        raise LodeError(plural(mistakes, "mistake"))
-
-
-def _checked(file: Path) -> "Flow":
-    """The flow in a file. Raises LodeError where it is unreadable, or has mistakes, which are printed."""
-    from lodestream.cli.wording import plural
-
-    flow, mistakes = _lint(file)
-    if flow is None:
-        raise LodeError(f"{plural(mistakes, 'mistake')} in {file}: nothing was done")
-    return flow
-
-
-def _lint(file: Path) -> "tuple[Flow | None, int]":
-    """The flow in a file, or the number of its mistakes, which are printed. Raises LodeError where it is unreadable."""
-    from lodestream.cli import output
-    from lodestream.flow.lint import lint
-    from lodestream.flow.load import read
-
-    text = read(file)
-    flow, problems = lint(text)
-    lines = text.splitlines()
-    for problem in problems:
-        output.show(problem.show(str(file)))
-        if output.is_terminal() and problem.line <= len(lines):
-            output.show(_marked(lines[problem.line - 1], problem.column))
-    return flow, len(problems)
-
-
-def _marked(line: str, column: int) -> str:
-    """The line, and under it a mark at the column, from 1."""
-    indent = "".join(" " if letter != "\t" else "\t" for letter in line[: column - 1])
-    return f"    {line}\n    {indent}^"
-
-
 @flow.command(epilog=examples("lode flow diff cats.yaml"))
 @click.argument("file", type=FILE)
 @click.option("--new-only", metavar="NODE", multiple=True, help=NEW_ONLY)
@@ -88,7 +34,7 @@ async def diff(file: Path, new_only: tuple[str, ...]) -> None:
     from lodestream.cli.instance import operator
     from lodestream.flow import deploy as deploying
 
-    flow = _checked(file)
+    flow = checked(file)
     async with operator() as bus:
         found, _ = await deploying.preview(bus.nc, flow, new_only=new_only)
     _print_diff(found)
@@ -121,7 +67,7 @@ async def deploy(file: Path, new_only: tuple[str, ...], yes: bool) -> None:
     from lodestream.cli.instance import operator
     from lodestream.flow import deploy as deploying
 
-    flow = _checked(file)
+    flow = checked(file)
     async with operator() as bus:
         found, revision = await deploying.preview(bus.nc, flow, new_only=new_only)
         _print_diff(found)
@@ -219,5 +165,7 @@ def _switch(verb: str, done: str, doc: str) -> click.Command:
     return switch
 
 
+flow.add_command(new)
+flow.add_command(lint)
 flow.add_command(_switch("pause", "paused", "Let a flow, or some of its nodes, take nothing more for now."))
 flow.add_command(_switch("resume", "resumed", "Let a paused flow, or some of its nodes, go on."))
