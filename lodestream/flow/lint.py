@@ -10,11 +10,11 @@ from lodestream.flow.load import Problem, Spot, load
 from lodestream.flow.model import Flow, FlowNode
 from lodestream.node import Node
 from lodestream.registry import node_types
-from proto.subjects import SLOTS
+from proto.subjects import CATALOG, SLOTS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z")
 """Names of flows and nodes: each is one token of a subject."""
-TAKEN = ("catalog",)
+TAKEN = (CATALOG,)
 """Names of consumers that stand beside those of the flows."""
 TOP = ["flow", "nodes"]
 
