@@ -117,9 +117,8 @@ class _Decoder:
         return given
 
     def _can_begin(self, index: int) -> bool:
-        return (
-            bool(self.scan.looks[index] & Look.KEY) and not self.scan.timeless
-        )  # where lost ones could not be counted
+        """Whether to go on here after damage; not where pictures are counted, because lost ones would not be."""
+        return bool(self.scan.looks[index] & Look.KEY) and not self.scan.timeless
 
     def _good(self) -> list[tuple[int, Any]]:
         return [(i, frame) for i, frame in self.held if self.broken is None or i < self.broken]

@@ -56,6 +56,8 @@ def describe(container: Any, stream: Any, looks: bytearray, zero_s: float, evide
         said.append(f"{len(looks) - bad} of {promised} frames found")
     elif bad:
         said.append(f"{bad} of {len(looks)} frames are incomplete")
+    if headless := next((i for i, look in enumerate(looks) if look & Look.KEY), 0):
+        said.append(f"{headless} frames come before the first keyframe")
     if ends := _early_end(container, stream, zero_s, evidence, promised):
         said.append(f"the file ends at {ends:.0%}")
     elif evidence.is_cut:

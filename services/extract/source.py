@@ -17,9 +17,9 @@ _OPTIONS = {
     "protocol_whitelist": "file",  # a playlist or a reference in the file leads nowhere
     "format_whitelist": f"{_FORMATS},{_SOUNDS},png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,image2",
 }
-logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # counted, not shown
 _READ_ERRORS = 100
 """Reading errors in a row after which the rest of a file is given up."""
+logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # what FFmpeg says is counted, not shown
 
 
 class Unusable(Exception):

@@ -42,6 +42,15 @@ def test_sampling_goes_by_the_clock_of_the_whole_file(tmp_path: Path) -> None:
     assert result.numbers == [0, 13, 25, 38]
 
 
+def test_of_a_stream_that_was_joined_late_all_is_kept_from_its_first_keyframe(tmp_path: Path) -> None:
+    late = encoded(TRANSPORT)[len(encoded(TRANSPORT)) // 3 // 188 * 188 :]
+    result = extract(late, tmp_path, every=EVERY_FRAME)
+    assert result.jpegs == decoded(TRANSPORT)[result.numbers[0] :]
+    assert result.numbers[0] in (25, 50)
+    assert result.times[0] > 0, "time counts from where the file begins"
+    assert "frames come before the first keyframe" in result.damage
+
+
 def test_a_hole_costs_the_rest_of_its_group_only(tmp_path: Path) -> None:
     clip = Clip("hole", seconds=4, bframes=2)
     data = bytearray(encoded(clip))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from services.extract import child
 
 
@@ -14,7 +16,7 @@ def run(job: dict[str, Any], folder: str, emit: Callable[..., None]) -> None:
     """Extracts as usual, then crashes, hangs, or runs out of memory or disk."""
     how = job["url"]
     if how.startswith("late"):
-        child.extract(child.msgspec.convert(job, child.Task), Path(folder), emit)
+        child.extract(msgspec.convert(job, child.Task), Path(folder), emit)
     if how.endswith("crash"):
         os.kill(os.getpid(), signal.SIGSEGV)
     if how.endswith("hang"):
