@@ -29,6 +29,8 @@ from proto.messages import Candidate, encode
 from tests.bench.peers.bare_pull import BarePull
 
 FLOW, STREAM, COUNT, WINDOW, ROUNDS = "bench", subjects.stream("bench"), 20_000, 256, 3
+LIMIT = 60.0
+"""Seconds for one measurement."""
 
 
 async def _nothing(candidate: Candidate, job: Job) -> AsyncIterator[Output]:
@@ -147,7 +149,8 @@ async def _timed(url: str, hop: Callable[[Any], Awaitable[None]], *, own: bool =
         await _fill(bus)
         await _consumer(bus)
         began = time.perf_counter()
-        await hop(url if own else bus)
+        async with asyncio.timeout(LIMIT):
+            await hop(url if own else bus)
         rate = COUNT / (time.perf_counter() - began)
         stored = (await bus.nc.jetstream().stream_info(STREAM)).state.messages
         if stored != 2 * COUNT:
