@@ -40,6 +40,7 @@ class Zygote:
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the closed socket tells it too, and then it ends in order
         _prctl(
             _PR_SET_CHILD_SUBREAPER, 1
         )  # what a killed child had started is reaped here, not by a pid 1 that may not
@@ -126,7 +127,8 @@ def _become_child(zygote: int, limits: dict[str, int], fd: int) -> None:
     if os.getppid() != zygote:
         os._exit(1)
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     os.closerange(3, fd)
     os.closerange(fd + 1, 65_536)
     for name, value in {**limits, "CORE": 0}.items():  # not AS: a JavaScript engine reserves tens of gigabytes of it
@@ -154,6 +156,7 @@ def _prctl(option: int, value: int) -> None:
 def main(name: str, fd: int) -> None:
     """Import the module, say so (or why not), and serve."""
     sock = socket.socket(fileno=fd)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # an import that hangs must not outlive the service
     os.nice(NICE)
     try:
         module = import_module(name)

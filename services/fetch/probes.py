@@ -1,6 +1,7 @@
 """What downloaded files are, found out by children that are used again for as long as they behave."""
 
 import asyncio
+import contextlib
 import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -117,4 +118,5 @@ async def _probing(children: Children, work: Path) -> AsyncIterator[Prober]:
             yield Prober(answers, ours)
         finally:
             os.close(ours)
-            await answers.aclose()
+            with contextlib.suppress(RuntimeError):  # at the end of all, while somebody still waits for an answer
+                await answers.aclose()

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import gzip
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
+import av
 from aiohttp import web
 
 from lodestream.demo.clips import Clip, cut, sound
@@ -24,10 +26,16 @@ def clip(of: Clip) -> bytes:
     return of.encode()
 
 
-def of_pixels(mp4: bytes, width: int, height: int) -> bytes:
-    """The same MP4 with a sample entry that claims another size."""
-    at = mp4.index(b"avc1", mp4.index(b"stsd")) + 28
-    return mp4[:at] + width.to_bytes(2, "big") + height.to_bytes(2, "big") + mp4[at + 4 :]
+def wide(width: int = 30_000, height: int = 16) -> bytes:
+    """A video of two pictures that are far too wide."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="mov") as container:
+        stream = container.add_stream("mjpeg", rate=1, options={"strict": "unofficial"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
+        for _ in range(2):
+            container.mux(stream.encode(av.VideoFrame(width, height, "yuvj420p")))
+        container.mux(stream.encode(None))
+    return out.getvalue()
 
 
 @dataclass
@@ -112,7 +120,7 @@ fixed("segment.ts", lambda: clip(Clip("site", container="mpegts")), "video/mp2t"
 fixed("truncated.mp4", lambda: cut(clip(MP4)))
 fixed("no-index.mp4", lambda: cut(clip(TAIL_INDEX)))
 fixed("fragmented.mp4", lambda: clip(Clip("site", fragmented=True)))
-fixed("huge.mp4", lambda: of_pixels(clip(MP4), 30_000, 30_000))
+fixed("wide.mov", wide)
 
 fixed("fake.mp4", lambda: "<!doctype html><title>Sorry</title>")
 fixed("page.mp4", lambda: "<html><title>Sorry</title></html>", HTML)
@@ -241,11 +249,15 @@ async def _part(request: web.BaseRequest, data: bytes, tag: str, asked: list[tup
     return response
 
 
+def _runner(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.ServerRunner:
+    return web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
+
+
 @asynccontextmanager
 async def faulty_site() -> AsyncIterator[FaultySite]:
     """Serves the outer site on 127.0.0.1, the inner on another port of 127.0.0.1 and 127.0.0.2."""
     site = FaultySite()
-    outer, inner = web.ServerRunner(web.Server(site.answer)), web.ServerRunner(web.Server(site.reveal))
+    outer, inner = _runner(site.answer), _runner(site.reveal)
     for runner in (outer, inner):
         await runner.setup()
     await web.TCPSite(outer, "127.0.0.1", 0).start()

@@ -57,9 +57,9 @@ class Fetching:
         return [stat.key async for stat in self.parts.objects.list(prefix)]
 
     def left(self) -> list[str]:
-        """Temporary files that are there though nothing is being done."""
-        folder = self.parts.work
-        return [str(path.relative_to(folder)) for path in folder.rglob("*") if not path.parts[-1].startswith("inbox")]
+        """Temporary files that are there though nothing is being done; the pipes of the probes belong there."""
+        found = [path.relative_to(self.parts.work) for path in self.parts.work.rglob("*")]
+        return [str(path) for path in found if not path.parts[0].startswith("probe-")]
 
 
 @asynccontextmanager

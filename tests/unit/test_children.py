@@ -37,7 +37,7 @@ def alive(pid: int) -> bool:
 
 
 async def until_gone(*pids: int) -> None:
-    while any(map(alive, pids)):  # noqa: ASYNC110
+    while any(map(alive, pids)):
         await asyncio.sleep(0.01)
 
 
@@ -177,13 +177,37 @@ asyncio.run(main())
 """
 
 
-async def test_kill_9_of_the_service_leaves_no_process(tmp_path):
-    service = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SERVICE, str(tmp_path)),
+STARTING = """
+import asyncio, sys
+from pathlib import Path
+from lodestream.children import Children
+async def main():
+    async with Children("tests.support.endless_import", Path(sys.argv[1])) as children:
+        print(children._link.process.pid, flush=True)
+        await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+async def test_kill_9_of_the_service_ends_an_import_that_hangs(tmp_path):
+    service = await start_service(STARTING, tmp_path)
+    zygote = int(await service.stdout.readline())
+    await asyncio.sleep(0.3)
+    service.kill()
+    await service.wait()
+    await until_gone(zygote)
+
+
+async def start_service(code: str, work: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code, str(work)),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
-    assert service.stdout
+
+
+async def test_kill_9_of_the_service_leaves_no_process(tmp_path):
+    service = await start_service(SERVICE, tmp_path)
     child, program = json.loads(await service.stdout.readline())
     zygote = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
     service.kill()
