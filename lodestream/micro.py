@@ -53,5 +53,5 @@ def _stats(runner: Runner) -> EndpointStats:
         processing_time=spent,
         average_processing_time=spent // max(tally.taken, 1),
         last_error=tally.last_error,
-        data=tally.counts(),
+        data=runner.counts(),
     )

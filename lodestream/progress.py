@@ -26,9 +26,8 @@ async def report(bus: Bus, runners: Callable[[], Iterable[Runner]]) -> None:
         current = list(runners())
         said = {runner: said.get(runner, b"") for runner in current}
         for runner in current:
-            counts = runner.tally.counts()
+            counts = runner.counts()
             counts["live"] = dict(list(counts["live"].items())[:SHOWN])
-            counts["waits_for"] = counts["waits_for"] or runner.publisher.waits_for
             body = msgspec.json.encode(counts)
             if body != said[runner]:
                 said[runner] = body

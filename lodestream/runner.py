@@ -73,6 +73,10 @@ class Runner:
         self._again = msgspec.json.Decoder(Again).decode
         self._recipes: dict[str, str] = {}
 
+    def counts(self) -> dict[str, Any]:
+        """The tally as a message says it, with what publishing waits for where nothing else does."""
+        return {**self.tally.counts(), "waits_for": self.tally.waits_for or self.publisher.waits_for}
+
     async def handle(self, delivery: Delivery) -> None:
         """Take one message to its end: outputs, a no, another try, or a dead letter."""
         started = time.perf_counter()

@@ -17,6 +17,8 @@ from lodestream.local.state import Process, State
 from lodestream.streams import ask
 from proto import subjects
 
+FULL = 0.98
+"""Share of its bytes from which on a stream counts as full."""
 LITTLE_ROOM = 2 << 30
 """Bytes left on the disk under which that is said."""
 COUNTS = "select flow, node, out, rejected, dead from progress"
@@ -55,9 +57,16 @@ class FlowStatus(msgspec.Struct, kw_only=True):
     messages: int
     """Messages in its stream."""
     bytes: int
+    max_bytes: int
+    """Bytes that its stream may have; -1 where nothing but the disk bounds it."""
     last_seq: int
     catalog_behind: int | None
     """Messages and dead letters that the catalog has not applied; None where it does not read them."""
+
+    @property
+    def full(self) -> bool:
+        """Whether its stream takes nothing more, or soon will not."""
+        return 0 < self.max_bytes * FULL < self.bytes
 
     @property
     def busy(self) -> list[NodeStatus]:
@@ -130,6 +139,7 @@ async def flow_status(bus: Bus, flow: Deployed) -> FlowStatus:
         nodes=list(nodes.values()),
         messages=stream["state"]["messages"],
         bytes=stream["state"]["bytes"],
+        max_bytes=stream["config"]["max_bytes"],
         last_seq=stream["state"]["last_seq"],
         catalog_behind=sum(map(sum, filter(None, behind))) if all(behind) else None,
     )
@@ -171,7 +181,8 @@ async def _add_workers(bus: Bus, flows: list[FlowStatus]) -> None:
             mine = served.get((flow.flow, node.name), {})
             said = [tally for each in mine.values() for tally in each]
             node.workers = len(mine)
-            node.waits_for = next((tally.waits_for for tally in said if tally.waits_for), "")
+            if node.in_flight:  # a worker publishes for several flows, and waits for all of them
+                node.waits_for = next((tally.waits_for for tally in said if tally.waits_for), "")
             node.live = {entity: fields for tally in said for entity, fields in tally.live.items()}
 
 
@@ -185,6 +196,11 @@ def _process_problems(state: State) -> list[str]:
 
 def _flow_problems(flow: FlowStatus) -> list[str]:
     said = []
+    if flow.full:
+        name, used = subjects.stream(flow.flow), f"{flow.bytes:,} of {flow.max_bytes:,} bytes"
+        said.append(
+            f"{flow.flow}: stream {name} is full ({used}), publishers wait; nats stream edit {name} --max-bytes"
+        )
     for node in flow.nodes:
         if node.waits_for:
             said.append(f"{flow.flow}: {node.name} waits: {node.waits_for}")

@@ -39,22 +39,28 @@ class Figure(NamedTuple):
 
 def run_all(folder: Path, names: Sequence[str], write: bool) -> int:
     """Run the benchmarks that `names` are part of (none: all); 1 where a target is missed or one failed."""
-    files = [file for file in sorted(folder.glob("bench_*.py")) if not names or any(n in file.stem for n in names)]
-    if not files:
-        raise LodeError(f"no benchmark in {folder} is called {' or '.join(names) or 'bench_*.py'}")
+    there = sorted(folder.glob("bench_*.py"))
+    if strange := [name for name in names if not any(name in file.stem for file in there)]:
+        raise LodeError(f"no benchmark is called {strange[0]!r}; there are: {', '.join(map(_name, there))}")
+    files = [file for file in there if not names or any(name in file.stem for name in names)]
     figures, failed = [], []
     for file in files:
-        output.note(f"{file.stem} ...")
+        output.note(f"measuring {_name(file)} ...")
         try:
             figures += measure(file)
         except LodeError as error:
             output.fail(str(error))
-            failed.append(file.stem)
-    output.print_table(["what", "ratio", "target", "", "measured"], [_row(figure) for figure in figures], fold=True)
+            failed.append(file)
+    if figures:
+        output.print_table(["what", "ratio", "target", "", "measured"], [_row(figure) for figure in figures], fold=True)
     if write and not failed:
         (folder / RESULTS).write_text(document(figures, files if names else []))
         output.note(f"Kept in {folder / RESULTS}.")
     return 1 if failed or not all(figure.good for figure in figures) else 0
+
+
+def _name(file: Path) -> str:
+    return file.stem.removeprefix("bench_")
 
 
 def measure(file: Path) -> list[Figure]:
@@ -79,7 +85,7 @@ def _row(figure: Figure) -> list[output.Cell]:
 
 def document(figures: Sequence[Figure], files: Sequence[Path]) -> str:
     """RESULTS.md: when, where and by which command, and the table."""
-    names = "".join(f" {file.stem.removeprefix('bench_')}" for file in files)
+    names = "".join(f" {_name(file)}" for file in files)
     rows = [f"| {f.what} | {f.ratio:.3f} | {f.wanted} | {'yes' if f.good else 'no'} | {f.detail} |" for f in figures]
     return "\n".join(
         [

@@ -36,6 +36,7 @@ def run(node_type: str) -> None:
     """
     import os
 
+    from lodestream.cli import output
     from lodestream.cli.instance import worker_environment
     from lodestream.cli.nodes import unknown_type
     from lodestream.registry import node_types
@@ -43,6 +44,7 @@ def run(node_type: str) -> None:
     if node_type not in node_types():
         raise unknown_type(node_type, sorted(node_types()))
     environment = worker_environment(node_type)
+    output.note(f"a worker of {node_type}; quiet unless something is wrong. Ctrl-C stops it.")
     os.execve(sys.executable, [sys.executable, "-m", "lodestream.worker", node_type], {**os.environ, **environment})
 
 

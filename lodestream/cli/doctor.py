@@ -33,7 +33,7 @@ async def doctor(as_json: bool) -> int:
     if as_json:
         output.print_json([finding._asdict() for finding in found])
     else:
-        output.show(output.table(["", "", "", ""], [_row(finding) for finding in found], fold=True))
+        output.show(output.table(["", "", ""], [_row(finding) for finding in found], fold=True))
         output.show("", f"{plural(bad, 'problem')}." if bad else "Everything is as it should be.")
     return 1 if bad else 0
 
@@ -42,8 +42,8 @@ def _row(finding: "Finding") -> "list[Cell]":
     from lodestream.cli.output import Mark
 
     style = {"ok": "good", "note": "warn", "bad": "bad"}[finding.verdict]
-    advice = Mark(f"-> {finding.advice}", "bold") if finding.advice else None
-    return [Mark(finding.verdict, style), finding.what, finding.said, advice]
+    said = Mark(f"{finding.said}\n-> {finding.advice}", style) if finding.advice else finding.said
+    return [Mark(finding.verdict, style), finding.what, said]
 
 
 async def _instance(home: "Home") -> "AsyncIterator[Finding]":

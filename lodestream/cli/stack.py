@@ -46,6 +46,8 @@ def up(detach: bool, scale: dict[str, int]) -> None:
         output.note("Next: lode status; stop it with: lode down" if detach else "Ctrl-C stops it.")
 
     start(home, detach=detach, counts=scale, on_ready=said)
+    if not detach:
+        output.note("stopped")
 
 
 @click.command(epilog=examples("lode down"))

@@ -134,7 +134,7 @@ def test_how_far_a_job_is_in_words(fields: dict[str, object], words: str) -> Non
 
 
 def flow(*nodes: NodeStatus, behind: int | None = 0, messages: int = 9) -> FlowStatus:
-    return FlowStatus(flow="f", at="", nodes=list(nodes), messages=messages, bytes=1, last_seq=9, catalog_behind=behind)
+    return FlowStatus(flow="f", at="", nodes=list(nodes), messages=messages, bytes=1, max_bytes=-1, last_seq=9, catalog_behind=behind)
 
 
 def node(**fields: int) -> NodeStatus:
