@@ -103,7 +103,7 @@ class Noted:
     def __init__(self, objects: Objects):
         self._objects = objects
         self.written: dict[str, int] = {}
-        """Size in bytes by key."""
+        """Size in bytes by key, of what the output speaks of."""
 
     async def put(self, key: str, data: bytes) -> None:
         """See Objects."""
@@ -114,6 +114,10 @@ class Noted:
         """See Objects."""
         size = path.stat().st_size
         await self._objects.put_file(key, path)
+        self.written[key] = size
+
+    def uses(self, key: str, size: int) -> None:
+        """Note an object, of `size` bytes, that the output speaks of but that was there already."""
         self.written[key] = size
 
     async def create(self, key: str, data: bytes) -> bool:

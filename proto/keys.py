@@ -18,6 +18,11 @@ def memo(node_type: str, recipe: str, input_id: str) -> str:
     return f"memo/{node_type}/{recipe}/{input_id}.json"
 
 
+def content(sha256: str) -> str:
+    """Names the object that holds these bytes, for all flows."""
+    return f"memo/fetch/content/{sha256}"
+
+
 def claim(flow: str, recipe: str, sha256: str) -> str:
     """Names the first video of a flow that had these bytes."""
     return f"memo/fetch/{recipe}/claims/{flow}/{sha256}"

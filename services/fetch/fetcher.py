@@ -11,12 +11,17 @@ from urllib.parse import urlsplit
 from lodestream.children import Children
 from lodestream.errors import Reject
 from lodestream.job import Job
+from lodestream.memo import Noted
+from lodestream.objects import Stat
 from proto import ids, keys
 from proto.messages import Candidate, Media
 from services.fetch import local
 from services.fetch.direct import Downloaded
 from services.fetch.probes import Facts, Probes
 from services.fetch.web import Web
+
+ALIAS = "same"
+"""Extension of an object that names another with the same bytes."""
 
 
 class Fetcher:
@@ -40,20 +45,21 @@ class Fetcher:
         """The video, stored. Raises Reject, Retry and Outage."""
         form = ids.recipe(job.node_type, 1, b"%d" % job.settings.max_height, "")
         async with job.parts.leases.hold("media", candidate.id):
-            async for blob in job.objects.list(keys.media(candidate.id, form, "")):
-                return await self._known(candidate, job, blob.key)
+            if known := await _stored(candidate.id, form, job.objects):
+                return await self._known(candidate, job, known)
             with self._scratch(job.parts.work) as path:
                 got = await self._get(candidate, job, path)
                 facts = await self._checked(got, job)
-                media = await _media(candidate, job, got, facts, keys.media(candidate.id, form, facts.extension))
-                await job.objects.put_file(media.object_key, got.path)
+                media = _media(candidate, got, facts, keys.media(candidate.id, form, facts.extension))
+                await _store(media, form, got.path, job.objects)
                 return media
 
     async def _known(self, candidate: Candidate, job: Job, key: str) -> Media:
         """What was downloaded before: for another flow, for other limits, or by a worker that died."""
         async with job.objects.local(key) as path:
             got = await asyncio.to_thread(local.digest, path)
-            return await _media(candidate, job, got, await self._checked(got, job), key)
+            job.objects.uses(key, got.bytes)
+            return _media(candidate, got, await self._checked(got, job), key)
 
     @contextmanager
     def _scratch(self, work: Path) -> Iterator[Path]:
@@ -84,9 +90,7 @@ class Fetcher:
         return facts
 
 
-async def _media(candidate: Candidate, job: Job, got: Downloaded, facts: Facts, key: str) -> Media:
-    """The message. Raises Reject where another video of this flow has the same bytes."""
-    await _claim(candidate, job, got.sha256)
+def _media(candidate: Candidate, got: Downloaded, facts: Facts, key: str) -> Media:
     return Media(
         id=candidate.id,
         url=candidate.url,
@@ -108,10 +112,34 @@ async def _media(candidate: Candidate, job: Job, got: Downloaded, facts: Facts, 
     )
 
 
-async def _claim(candidate: Candidate, job: Job, sha256: str) -> None:
-    """The first video of a flow with these bytes is the one that counts."""
-    claim = keys.claim(job.flow, job.recipe, sha256)
-    if not await job.objects.create(claim, candidate.id.encode()):
-        first = (await job.objects.get(claim)).decode()
-        if first != candidate.id:
-            raise Reject("duplicate", f"the same bytes as {first}", lasting=False, repeats=first)
+async def _stored(media_id: str, form: str, objects: Noted) -> str | None:
+    """The key of what was downloaded for this video before, in this form."""
+    async for found in objects.list(keys.media(media_id, form, "")):
+        if found.key != keys.media(media_id, form, ALIAS):
+            return found.key
+        key = (await objects.get(found.key)).decode()
+        return key if await objects.stat(key) else None
+    return None
+
+
+async def _store(media: Media, form: str, path: Path, objects: Noted) -> None:
+    """Store the file, unless one with the same bytes is there already: then that serves for both."""
+    index = keys.content(media.sha256)
+    if not await objects.create(index, media.object_key.encode()):
+        known = (await objects.get(index)).decode()
+        if await objects.stat(known) == Stat(known, media.bytes):
+            await objects.put(keys.media(media.id, form, ALIAS), known.encode())
+            media.object_key = known
+            objects.uses(known, media.bytes)
+            return
+        await objects.put(index, media.object_key.encode())
+    await objects.put_file(media.object_key, path)
+
+
+async def settle(media: Media, job: Job) -> None:
+    """The first video of a flow with these bytes is the one that counts. Raises Reject for any other."""
+    claim = keys.claim(job.flow, job.recipe, media.sha256)
+    if not await job.parts.objects.create(claim, media.id.encode()):
+        first = (await job.parts.objects.get(claim)).decode()
+        if first != media.id:
+            raise Reject("duplicate", f"the same bytes as {first}", repeats=first)

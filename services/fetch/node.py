@@ -44,6 +44,13 @@ async def handle(candidate: Candidate, job: Job) -> AsyncIterator[Output]:
     yield "media", await fetcher.fetch(candidate, job)
 
 
+async def settle(media: Media, job: Job) -> None:
+    """One video for the same bytes in a flow. Raises Reject."""
+    from services.fetch import fetcher
+
+    await fetcher.settle(media, job)
+
+
 @asynccontextmanager
 async def opened(parts: Parts) -> "AsyncIterator[Fetcher]":
     """What downloads and looks into files, for as long as the worker lives."""
@@ -55,11 +62,12 @@ async def opened(parts: Parts) -> "AsyncIterator[Fetcher]":
 
 NODE = Node(
     type="fetch",
-    summary="downloads candidates, each once",
+    summary="Downloads candidates, each once",
     takes=(Candidate,),
     gives={"media": Media},
     settings=Fetch,
     handler=handle,
+    settle=settle,
     concurrency=8,
     open=opened,
 )

@@ -11,6 +11,7 @@ import structlog
 from lodestream.bus import connect
 from lodestream.job import Job, Parts
 from lodestream.leases import NatsLeases
+from lodestream.memo import Noted
 from lodestream.objects import open_objects
 from lodestream.streams import ensure_streams
 from proto.messages import Candidate, Media
@@ -34,6 +35,8 @@ class Fetching:
         ((port, media),) = [output async for output in NODE.handler(candidate, job)]
         assert port == "media"
         assert isinstance(media, Media)
+        assert NODE.settle
+        await NODE.settle(media, job)
         return media
 
     def job(self, attempt: int, flow: str, recipe: str, settings: dict[str, Any]) -> Job:
@@ -47,7 +50,7 @@ class Fetching:
             entity="e",
             cause="c",
             attempt=attempt,
-            objects=self.parts.objects,
+            objects=Noted(self.parts.objects),
             parts=self.parts,
             state=self.state,
         )
