@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from lodestream.bus import Bus
 from lodestream.errors import LodeError
 from lodestream.flow import store
-from lodestream.status import FlowStatus, add_details, flow_status
+from lodestream.status import FlowStatus, NodeStatus, add_details, flow_status
 
 SHORTEST, LONGEST, GROWTH = 0.3, 2.0, 0.02
 """Seconds between looks: longer ones the longer it takes, since the catalog counts at each."""
@@ -45,7 +45,7 @@ def is_idle(flow: FlowStatus) -> bool:
 
 def left(flow: FlowStatus) -> str:
     """What still waits, in words; empty where nothing does."""
-    said = [f"{node.name} {_load(node.waiting, node.in_flight)}" for node in flow.busy]
+    said = [f"{node.name} {_load(node)}" for node in flow.busy]
     if flow.catalog_behind is None and flow.messages:
         said.append("the catalog does not read it")
     elif flow.catalog_behind:
@@ -53,6 +53,7 @@ def left(flow: FlowStatus) -> str:
     return ", ".join(said)
 
 
-def _load(waiting: int, in_flight: int) -> str:
-    parts = [f"{waiting:,} waiting"] if waiting else []
-    return " and ".join(parts + ([f"{in_flight:,} in flight"] if in_flight else []))
+def _load(node: NodeStatus) -> str:
+    counts = {"waiting": node.waiting, "in flight": node.in_flight}
+    said = " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return f"{said} (waits: {node.waits_for})" if node.waits_for else said

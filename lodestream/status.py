@@ -198,11 +198,9 @@ def _flow_problems(flow: FlowStatus) -> list[str]:
     said = []
     if flow.full:
         name, used = subjects.stream(flow.flow), f"{flow.bytes:,} of {flow.max_bytes:,} bytes"
-        said.append(
-            f"{flow.flow}: stream {name} is full ({used}), publishers wait; nats stream edit {name} --max-bytes"
-        )
+        said.append(f"{flow.flow}: its stream is full ({used}), nodes wait; nats stream edit {name} --max-bytes=SIZE")
     for node in flow.nodes:
-        if node.waits_for:
+        if node.waits_for and not flow.full:
             said.append(f"{flow.flow}: {node.name} waits: {node.waits_for}")
         if node.waiting and not node.workers and not node.paused:
             said.append(f"{flow.flow}: no worker takes what waits at {node.name}; see: lode logs {node.type}")
