@@ -27,7 +27,7 @@ from lodestream.status import FlowStatus, add_details
 from proto import subjects
 
 NAME = "demo"
-LIMIT = 120.0
+LIMIT = 180.0
 """Seconds until the flow must be idle."""
 FLOW = """\
 # What `lode demo` deploys. allow_hosts: its own site, and no other private address.

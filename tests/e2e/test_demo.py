@@ -113,7 +113,7 @@ def test_killed_in_the_middle_and_run_again(home: Path) -> None:
     with subprocess.Popen(
         command("demo"), env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as demo:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not list(home.glob("objects/**/media/*/*")):
             assert time.monotonic() < deadline, "nothing was downloaded"
             assert demo.poll() is None, (demo.stdout or sys.stdin).read()
