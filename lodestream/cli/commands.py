@@ -1,6 +1,7 @@
 """What every command has: examples under its help, and its place in the list that `lode --help` shows."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
@@ -42,7 +43,6 @@ class Sections(click.Group):
 
 def asynchronous(work: Callable[..., Any]) -> Callable[..., Any]:
     """Let a command be a coroutine function."""
-    from functools import wraps
 
     @wraps(work)
     def run(*args: Any, **kwargs: Any) -> Any:

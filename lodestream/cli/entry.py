@@ -28,6 +28,7 @@ from lodestream.cli.commands import CONTEXT, START, Sections
 from lodestream.cli.completion import completion
 from lodestream.errors import LodeError
 
+DISTRIBUTION = "lodestream"
 ERROR, USAGE, INTERRUPTED = 1, 2, 130
 
 
@@ -35,12 +36,13 @@ def _version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
     """Say which version this is, and of what Python."""
     if not asked:
         return
+    import tomllib
     from importlib import metadata
 
-    try:
-        version = metadata.version("lodestream")
-    except metadata.PackageNotFoundError:
-        version = "from a source tree that is not installed"
+    source = Path(__file__).parents[2] / "pyproject.toml"
+    version = (
+        tomllib.loads(source.read_text())["project"]["version"] if source.exists() else metadata.version(DISTRIBUTION)
+    )
     click.echo(f"lode {version}, Python {sys.version.split()[0]}")
     ctx.exit()
 

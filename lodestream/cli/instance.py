@@ -27,6 +27,7 @@ PATIENCE = 3.0
 async def operator() -> "AsyncIterator[Bus]":
     """A connection with every right. Raises LodeError, with what to do, where nothing is up or it stops answering."""
     import nats.errors
+    from nats.js.errors import ServiceUnavailableError
 
     from lodestream.bus import connect
     from lodestream.local import Home, connection
@@ -37,6 +38,8 @@ async def operator() -> "AsyncIterator[Bus]":
         yield bus
     except nats.errors.MaxPayloadError:
         raise LodeError(f"too large for one message: more than {bus.nc.max_payload >> 20} MiB") from None
+    except ServiceUnavailableError as error:
+        raise LodeError(f"NATS takes nothing more: {error.description}; see: lode status, lode doctor") from None
     except (nats.errors.TimeoutError, nats.errors.ConnectionClosedError, nats.errors.NoServersError):
         raise LodeError("the NATS server stopped answering; see: lode status, lode logs nats") from None
     finally:

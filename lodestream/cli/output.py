@@ -3,11 +3,11 @@
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console, JustifyMethod, RenderableType
+    from rich.console import Console, ConsoleOptions, JustifyMethod, OverflowMethod, RenderableType
     from rich.live import Live
     from rich.table import Table
     from rich.text import Text
@@ -63,33 +63,42 @@ def cell_text(cell: Cell) -> "Text":
     return Text(f"{cell:.4g}" if isinstance(cell, float) else clean(cell))
 
 
+class Sheet:
+    """A table without lines, as wide as where it is printed.
+
+    What is too wide of its last column is cut, or long cells are folded with `fold`. The columns of index `right`,
+    else those of numbers, stand to the right. Heads that are all empty take no line.
+    """
+
+    def __init__(self, heads: Sequence[str], rows: Iterable[Sequence[Cell]], fold: bool, right: Collection[int] | None):
+        self._heads, self._rows, self._fold = heads, [list(row) for row in rows], fold
+        numbers = {i for i in range(len(heads)) for row in self._rows if isinstance(row[i], int | float)}
+        self._right = numbers if right is None else right
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Table]":
+        """For rich: the table, fitted."""
+        from rich.cells import cell_len
+        from rich.table import Table
+
+        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(self._heads))
+        texts = [[cell_text(cell) for cell in row] for row in self._rows]
+        room = options.max_width
+        for index, head in enumerate(self._heads):
+            justify: JustifyMethod = "right" if index in self._right else "left"
+            overflow: OverflowMethod = "fold" if self._fold else "ellipsis"
+            most = max(room, LEGIBLE) if index == len(self._heads) - 1 else None
+            made.add_column(head, justify=justify, overflow=overflow, no_wrap=not self._fold, max_width=most)
+            room -= 2 + max([cell_len(head), *(row[index].cell_len for row in texts)])
+        for row in texts:
+            made.add_row(*row)
+        yield made
+
+
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, fold: bool = False, right: Collection[int] | None = None
-) -> "Table":
-    """A table without lines. What is too wide of the last column is cut, or long cells are folded with `fold`.
-
-    The columns of index `right`, else those of numbers, stand to the right. Heads that are all empty take no line.
-    """
-    from rich.cells import cell_len
-    from rich.table import Table
-
-    listed = [list(row) for row in rows]
-    if right is None:
-        right = {i for i in range(len(heads)) for row in listed if isinstance(row[i], int | float)}
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(heads))
-    room = console().width
-    for index, head in enumerate(heads):
-        justify: JustifyMethod = "right" if index in right else "left"
-        width = max([cell_len(head), *(cell_text(row[index]).cell_len for row in listed)])
-        last = index == len(heads) - 1
-        most = max(room, LEGIBLE) if last else None
-        made.add_column(
-            head, justify=justify, overflow="fold" if fold else "ellipsis", no_wrap=not fold, max_width=most
-        )
-        room -= width + 2
-    for row in listed:
-        made.add_row(*(cell_text(cell) for cell in row))
-    return made
+) -> Sheet:
+    """A table to be shown; see `Sheet`."""
+    return Sheet(heads, rows, fold, right)
 
 
 def fits(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> bool:
@@ -120,7 +129,7 @@ def print_json(value: Any) -> None:
     """Print `value` as JSON, for programs."""
     import msgspec
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode() + "\n")
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 def note(text: str) -> None:

@@ -3,6 +3,7 @@
 import io
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -10,6 +11,7 @@ from lodestream.cli import output, screen, seed, sql, tailing, wording
 from lodestream.cli.bench import document, figure
 from lodestream.idle import is_idle, left
 from lodestream.status import FlowStatus, NodeStatus
+from proto.messages import SeedKind
 
 
 class Terminal(io.StringIO):
@@ -134,7 +136,9 @@ def test_how_far_a_job_is_in_words(fields: dict[str, object], words: str) -> Non
 
 
 def flow(*nodes: NodeStatus, behind: int | None = 0, messages: int = 9) -> FlowStatus:
-    return FlowStatus(flow="f", at="", nodes=list(nodes), messages=messages, bytes=1, max_bytes=-1, last_seq=9, catalog_behind=behind)
+    return FlowStatus(
+        flow="f", at="", nodes=list(nodes), messages=messages, bytes=1, max_bytes=-1, last_seq=9, catalog_behind=behind
+    )
 
 
 def node(**fields: int) -> NodeStatus:
@@ -169,6 +173,10 @@ def test_options_make_json_of_a_seed() -> None:
     assert seed.payload("cat jumps", {"limit": 3}) == b'{"value":"cat jumps","limit":3}'
     assert seed.payload('{"value":"x","limit":9}', {"limit": 3}) == b'{"value":"x","limit":3}'
     assert seed.payload("{broken", {"limit": 3}) == b"{broken"
+
+
+def test_the_kinds_in_the_help_are_those_there_are() -> None:
+    assert tuple(seed.KINDS.split(", ")) == get_args(SeedKind)
 
 
 def test_again_makes_another_round() -> None:
