@@ -171,10 +171,11 @@ class Runner:
             self.tally.live.pop(item.ident, None)
         if memo and job.lasting and (no is None or no.lasting):
             await memo.keep(item.ident, time.perf_counter() - started, outputs, job.objects.written, no)
+        if self.node.streams:
+            outputs.clear()
         if no:
-            outputs = [*([] if self.node.streams else outputs), self._no(no, item)]
-        if no or not self.node.streams:
-            await self._publish(outputs, item, job, headers)
+            outputs.append(self._no(no, item))
+        await self._publish(outputs, item, job, headers)
 
     async def _wait(self, why: str, turn: int) -> None:
         if self.tally.waits_for != why:

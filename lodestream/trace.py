@@ -18,7 +18,6 @@ def step(parent: str) -> str:
 
 def onward(headers: dict[str, str] | None, *, first: bool) -> dict[str, str] | None:
     """The headers of what is made from a message with these; `first` begins a trace where there is none."""
-    parent = (headers or {}).get(HEADER, "")
-    if parent.count("-") >= 3:
+    if headers and (parent := headers.get(HEADER, "")).count("-") >= 3:
         return {HEADER: step(parent)}
     return {HEADER: begin()} if first else None

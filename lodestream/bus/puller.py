@@ -22,7 +22,9 @@ HELD_BACK = 1.0
 class Delivery:
     """One delivered message: its bytes, where it stands in its stream, and the ways to answer."""
 
-    __slots__ = ("_nc", "attempt", "data", "headers", "reply", "seq", "subject", "touched")
+    __slots__ = ("_nc", "attempt", "data", "headers", "reply", "seq", "subject", "task", "touched")
+    task: asyncio.Task[None]
+    """Works on it."""
 
     def __init__(self, msg: Msg, nc: object, now: float):
         self._nc, self.data, self.subject, self.reply, self.headers = nc, msg.data, msg.subject, msg.reply, msg.headers
@@ -60,7 +62,8 @@ class Puller:
         self.window, self._ack_wait = window, ack_wait
         self._asked: dict[str, int] = {}
         self._live: dict[int, Delivery] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._credit = 0
+        """Messages asked for that have not come."""
         self._tickets, self._stopping, self._hold, self._seen = 0, False, 0.0, 0.0
         self._loop = asyncio.get_running_loop()
         self._prefix = bus.nc.new_inbox() + "."
@@ -68,7 +71,7 @@ class Puller:
 
     async def start(self) -> "Puller":
         """Subscribe and ask for the first messages."""
-        self._bus.on_lost.append(self._asked.clear)
+        self._bus.on_lost.append(self._forget)
         self._seen = self._loop.time()
         self._sub = await self._nc.subscribe(
             self._prefix + "*", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
@@ -80,15 +83,14 @@ class Puller:
     async def stop(self, grace: float = 10.0) -> None:
         """Take nothing new, finish what is in hand within `grace` seconds, hand the rest back."""
         self._stopping = True
-        self._bus.on_lost.remove(self._asked.clear)
+        self._bus.on_lost.remove(self._forget)
         if not self._nc.is_closed:
             await self._sub.unsubscribe()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
+        if tasks := [delivery.task for delivery in self._live.values()]:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=grace)
         self._ticker.cancel()
 
     @property
@@ -98,12 +100,13 @@ class Puller:
 
     async def _pull(self) -> None:
         """Ask for as many messages as there is room for, once that is half a window."""
-        room = self.window - len(self._live) - sum(self._asked.values())
+        room = self.window - len(self._live) - self._credit
         if room * 2 < self.window or self._stopping or not self._nc.is_connected or self._loop.time() < self._hold:
             return
         self._tickets += 1
         ticket = str(self._tickets)
         self._asked[ticket] = room
+        self._credit += room
         ask = {"batch": room, "expires": int(EXPIRES * 1e9), "idle_heartbeat": int(HEARTBEAT * 1e9)}
         await self._nc.publish(self._next, json.dumps(ask).encode(), reply=self._prefix + ticket)
 
@@ -118,22 +121,26 @@ class Puller:
             known.reply = delivery.reply  # redelivered while it is worked on: answer to the newer delivery
             return
         self._live[delivery.seq] = delivery
-        task = asyncio.create_task(self._one(delivery))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        delivery.task = self._loop.create_task(self._one(delivery))
 
     def _use_credit(self) -> None:
         for ticket in self._asked:
+            self._credit -= 1
             self._asked[ticket] -= 1
             if self._asked[ticket] <= 0:
                 del self._asked[ticket]
             return
 
+    def _forget(self) -> None:
+        """What was asked for will not come."""
+        self._asked.clear()
+        self._credit = 0
+
     async def _status(self, msg: Msg) -> None:
         status = (msg.headers or {}).get("Status", "")
         if status == "100":
             return
-        self._asked.pop(msg.subject[len(self._prefix) :], None)
+        self._credit -= self._asked.pop(msg.subject[len(self._prefix) :], 0)
         if status not in ("404", "408"):
             self._hold = self._loop.time() + HELD_BACK
         await self._pull()
@@ -146,7 +153,8 @@ class Puller:
             raise
         finally:
             self._live.pop(delivery.seq, None)
-        await self._pull()
+        if 2 * (len(self._live) + self._credit) <= self.window:
+            await self._pull()
 
     async def _tick(self) -> None:
         while True:
@@ -156,7 +164,7 @@ class Puller:
                 continue
             if self._asked and now - self._seen > 2.5 * HEARTBEAT:
                 log.debug("pull went quiet; asking again", consumer=self._next)
-                self._asked.clear()
+                self._forget()
                 self._seen = now
             for delivery in list(self._live.values()):
                 if now - delivery.touched > self._ack_wait / 3:
