@@ -1,6 +1,7 @@
 """When a flow has nothing left to do."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from lodestream.bus import Bus
@@ -10,6 +11,8 @@ from lodestream.status import FlowStatus, NodeStatus, add_details, flow_status
 
 SHORTEST, LONGEST, GROWTH = 0.3, 2.0, 0.02
 """Seconds between looks: longer ones the longer it takes, since the catalog counts at each."""
+OUTAGE = 60.0
+"""Seconds that the server may be away once it has answered: it is started again."""
 
 
 async def until_idle(bus: Bus, flow: str, timeout: float) -> AsyncIterator[FlowStatus]:
@@ -18,24 +21,44 @@ async def until_idle(bus: Bus, flow: str, timeout: float) -> AsyncIterator[FlowS
     Idle: nothing waits or is in flight at any node, the catalog has applied all, and a second look finds the same.
     Raises LodeError, with what is left, after `timeout` seconds, or at once where only paused nodes have work.
     """
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+    began = time.monotonic()
     before: int | None = None
-    while True:
-        now = await flow_status(bus, await store.load_deployed(bus.nc, flow))
-        await add_details(bus, [now])
+    async for now in _looks(bus, flow):
         yield now
-        done = is_idle(now)
+        done, passed = is_idle(now), time.monotonic() - began
         if done and before == now.last_seq:
             return
         before = now.last_seq if done else None
-        if now.busy and not now.catalog_behind and all(node.paused and not node.in_flight for node in now.busy):
-            names = " ".join(node.name for node in now.busy)
-            raise LodeError(f"{flow} is paused: {left(now)}; let it go on: lode flow resume {flow} {names}")
-        passed = loop.time() - began
-        if passed >= timeout:
-            raise LodeError(f"{flow} is not idle after {timeout:g} s: {left(now) or 'it was a moment ago'}")
+        if why := _hopeless(now) or (_over(now, timeout) if passed >= timeout else ""):
+            raise LodeError(why)
         await asyncio.sleep(SHORTEST if done else min(SHORTEST + GROWTH * passed, LONGEST))
+
+
+async def _looks(bus: Bus, flow: str) -> AsyncIterator[FlowStatus]:
+    """Looks at a flow. Raises LodeError where the first one fails, or the server has been away for too long."""
+    seen: float | None = None
+    while True:
+        try:
+            now = await flow_status(bus, await store.load_deployed(bus.nc, flow))
+            await add_details(bus, [now])
+        except LodeError:
+            if seen is None or time.monotonic() - seen > OUTAGE:
+                raise
+            await asyncio.sleep(LONGEST)
+            continue
+        seen = time.monotonic()
+        yield now
+
+
+def _hopeless(flow: FlowStatus) -> str:
+    """Why waiting is in vain: all that is left waits at paused nodes."""
+    stuck = flow.busy and not flow.catalog_behind and all(node.paused and not node.in_flight for node in flow.busy)
+    names = " ".join(node.name for node in flow.busy)
+    return f"{flow.flow} is paused: {left(flow)}; let it go on: lode flow resume {flow.flow} {names}" if stuck else ""
+
+
+def _over(flow: FlowStatus, timeout: float) -> str:
+    return f"{flow.flow} is not idle after {timeout:g} s: {left(flow) or 'it was a moment ago'}"
 
 
 def is_idle(flow: FlowStatus) -> bool:

@@ -98,7 +98,7 @@ def _program(name: str, version: str, install: str) -> Finding:
         said = subprocess.run([found, version], capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         return Finding(name, "bad", f"{found} does not run: {error}", f"install it anew: {install}")
-    return Finding(name, "ok", said.split("\n")[0].strip())
+    return Finding(name, "ok", said.split("\n")[0].removeprefix(f"{name}:").strip())
 
 
 def _open_files() -> Finding:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _UNLIMITED = 100_000
 """Columns of a pipe: nothing is cut or folded in plain text."""
-LEGIBLE = 32
-"""Letters of a cell that can be read when more of it is cut or folded."""
+LEGIBLE, LEAST = 32, 6
+"""Letters of a cell that can be read when more of it is folded, and that are shown when more of it is cut."""
 
 
 class Mark(NamedTuple):
@@ -86,7 +86,7 @@ class Sheet:
         for index, head in enumerate(self._heads):
             justify: JustifyMethod = "right" if index in self._right else "left"
             overflow: OverflowMethod = "fold" if self._fold else "ellipsis"
-            most = max(room, LEGIBLE) if index == len(self._heads) - 1 else None
+            most = max(room, LEAST) if index == len(self._heads) - 1 else None
             made.add_column(head, justify=justify, overflow=overflow, no_wrap=not self._fold, max_width=most)
             room -= 2 + max([cell_len(head), *(row[index].cell_len for row in texts)])
         for row in texts:

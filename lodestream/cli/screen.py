@@ -30,7 +30,7 @@ def whole(status: "Status") -> "list[RenderableType]":
 def heading(status: "Status") -> str:
     """Where, since when, how much room."""
     state = f"up, started {ago(status.since)}" if status.ready else "starting"
-    return f"{status.home}: {state}, NATS at {status.nats_url}, {size(status.disk.free)} free"
+    return f"{status.home}: {state}; NATS at {status.nats_url}; {size(status.disk.free)} free"
 
 
 def flow_heading(flow: "FlowStatus") -> "RenderableType":
@@ -75,9 +75,14 @@ def _now(node: "NodeStatus") -> Cell:
         return Mark(f"waits: {node.waits_for}", "warn")
     if node.paused:
         return Mark("paused", "warn")
-    named = [f"{entity} {how_far(fields)}".rstrip() for entity, fields in list(node.live.items())[:SHOWN]]
+    named = [f"{how_far(fields)} {entity}".lstrip() for entity, fields in _told_first(node.live)[:SHOWN]]
     more = len(node.live) - SHOWN
     return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+
+def _told_first(live: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """What is in hand, that of which something is told before what only waits its turn."""
+    return sorted(live.items(), key=lambda item: not item[1])
 
 
 def how_far(fields: dict[str, Any]) -> str:

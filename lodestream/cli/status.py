@@ -46,4 +46,8 @@ async def status(flow: str, watch: bool, as_json: bool) -> None:
                 redrawn.show(*screen.whole(first))
                 while True:
                     await asyncio.sleep(EVERY)
-                    redrawn.show(*screen.whole(await look()))
+                    try:
+                        first = await look()
+                        redrawn.show(*screen.whole(first))
+                    except LodeError as error:
+                        redrawn.show(*screen.whole(first), f"! {error}")
