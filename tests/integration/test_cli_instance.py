@@ -1,27 +1,26 @@
 """The command line against a whole instance of its own, as a person uses it."""
 
-import contextlib
 import csv
 import io
 import json
 import os
 import pty
-import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-from unittest import mock
+from typing import Any
 
 import pytest
 
-from lodestream.cli import entry
 from lodestream.demo.clips import Clip
+from tests.support.cli import Ended, read_terminal, run_lode
 from tests.support.servers import program
 
+Lode = Callable[..., Ended]
 ROOT = Path(__file__).parents[2]
 FLOW = """\
 flow: clips
@@ -38,43 +37,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("instance") / "home"
 
 
-class Ended(NamedTuple):
-    """What a command printed."""
-
-    stdout: str
-    stderr: str
-
-
-Lode = Callable[..., Ended]
-
-
-def printed(file: io.TextIOWrapper) -> str:
-    """All that was written to a text file."""
-    file.seek(0)
-    return file.read()
-
-
 @pytest.fixture(scope="module")
 def lode(home: Path) -> Lode:
-    """Runs `lode` in this process, with this instance's home; what it prints goes into a pipe, so to say."""
-
-    def run(*arguments: str, status: int = 0, stdin: str = "", **environment: str) -> Ended:
-        out, err, given = (io.TextIOWrapper(io.BytesIO(text)) for text in (b"", b"", stdin.encode()))
-        with (
-            mock.patch.dict(os.environ, {"LODE_HOME": str(home), **environment}),
-            mock.patch.object(sys, "stdin", given),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            try:
-                ended = entry.run(list(arguments))
-            except SystemExit as left:
-                ended = left.code
-        said = Ended(printed(out), printed(err))
-        assert ended == status, f"lode {' '.join(arguments)}: {ended}\n{said.stdout}{said.stderr}"
-        return said
-
-    return run
+    """Runs `lode` with this instance's home, and checks its exit status."""
+    return partial(run_lode, home)
 
 
 @pytest.fixture(scope="module")
@@ -294,25 +260,13 @@ def test_watching_redraws_until_interrupted(mined: Lode, home: Path) -> None:
     if process == 0:
         os.environ.update(LODE_HOME=str(home), TERM="xterm", COLUMNS="120", LINES="40", PYTHONPATH=str(ROOT))
         os.execv(sys.executable, [sys.executable, "-m", "lodestream.cli", "status", "--watch"])
-    seen = _read(terminal, lambda seen: seen.count(b"running: ") >= 2)
+    seen = read_terminal(terminal, lambda seen: seen.count(b"running: ") >= 2)
     os.kill(process, signal.SIGINT)
-    seen += _read(terminal, lambda _: False)
+    seen += read_terminal(terminal, lambda _: False)
     _, status = os.waitpid(process, 0)
     assert os.waitstatus_to_exitcode(status) == 130
     assert b"\x1b[2K" in seen
     assert b"Traceback" not in seen
-
-
-def _read(terminal: int, enough: Callable[[bytes], bool]) -> bytes:
-    """What a terminal shows until it is enough, or closed."""
-    seen, deadline = b"", time.monotonic() + 30
-    while not enough(seen) and time.monotonic() < deadline:
-        if select.select([terminal], [], [], 1)[0]:
-            try:
-                seen += os.read(terminal, 65_536)
-            except OSError:
-                break
-    return seen
 
 
 def test_sql_and_show_work_while_nothing_is_up(mined: Lode, home: Path) -> None:
