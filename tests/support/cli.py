@@ -56,14 +56,14 @@ def run_lode(home: Path, *arguments: str, status: int = 0, stdin: str = "", **en
             ended: object = entry.run(list(arguments))
         except SystemExit as left:
             ended = left.code
-    said = Ended(*(file.buffer.getvalue().decode() for file in map(_flushed, (out, err))))  # type: ignore[attr-defined]
+    said = Ended(_printed(out), _printed(err))
     assert ended == status, f"lode {' '.join(arguments)}: {ended}\n{said.stdout}{said.stderr}"
     return said
 
 
-def _flushed(file: io.TextIOWrapper) -> io.TextIOWrapper:
-    file.flush()
-    return file
+def _printed(file: io.TextIOWrapper) -> str:
+    file.seek(0)
+    return file.read()
 
 
 def read_terminal(terminal: int, enough: Callable[[bytes], bool]) -> bytes:
