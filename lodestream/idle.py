@@ -9,7 +9,7 @@ from lodestream.errors import LodeError
 from lodestream.flow import store
 from lodestream.status import FlowStatus, NodeStatus, add_details, flow_status
 
-SHORTEST, LONGEST, GROWTH = 0.3, 2.0, 0.02
+SHORTEST, LONGEST, GROWTH = 0.3, 2.0, 0.1
 """Seconds between looks: longer ones the longer it takes, since the catalog counts at each."""
 OUTAGE = 60.0
 """Seconds that the server may be away once it has answered: it is started again."""
