@@ -47,11 +47,12 @@ class Zygote:
 
     def serve(self) -> None:
         """Until the service is gone."""
-        with contextlib.suppress(ConnectionError):
+        try:
             while self._step():
                 pass
-        for pid in self.children:
-            _kill_group(pid)
+        finally:
+            for pid in self.children:
+                _kill_group(pid)
 
     def _step(self) -> bool:
         ready, _, _ = select.select([self.sock.fileno(), self.woken], [], [])
@@ -166,8 +167,9 @@ def main(name: str, fd: int) -> None:
         raise
     gc.collect()
     gc.freeze()  # so that a child's collector does not touch, and thereby copy, what it shares
-    sock.send(b'{"ready": true}')
-    Zygote(sock, module.run).serve()
+    with contextlib.suppress(ConnectionError):
+        sock.send(b'{"ready": true}')
+        Zygote(sock, module.run).serve()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Part:
         """Raises Reject past the limit, Outage where there is no room."""
         self.size += len(data)
         if self.size > self.max_bytes:
-            raise Reject("too big", f"over {self.max_bytes} bytes")
+            raise Reject("too big", f"over {self.max_bytes} bytes", lasting=False)
         self.hash.update(data)
         try:
             while data:
@@ -145,7 +145,7 @@ def _look_at_headers(response: aiohttp.ClientResponse, part: Part, attempt: int)
     length = response.content_length
     part.total = None if length is None else part.size + length
     if part.total and part.total > part.max_bytes:
-        raise Reject("too big", f"{part.total} bytes, over {part.max_bytes}")
+        raise Reject("too big", f"{part.total} bytes, over {part.max_bytes}", lasting=False)
     tag = headers.get("ETag", "")
     part.validator = tag if tag.startswith('"') else headers.get("Last-Modified")
     if headers.get("Accept-Ranges") == "none":
