@@ -1,6 +1,5 @@
 """What can go wrong, by kind: the kind decides what becomes of the message."""
 
-
 ATTEMPTS = 4
 """A first try and three more, after 1, 2 and 4 seconds."""
 
