@@ -76,13 +76,14 @@ class PageDownloader(ytdlp.Downloader):
 
     def result(self, info: dict[str, Any]) -> dict[str, Any]:
         """The file that came of it, hashed. Raises Stop where there is none."""
-        paths = [d.get("filepath") or "" for d in info.get("requested_downloads") or ()]
+        videos = [video for video in info.get("entries") or [info] if video]  # some give a list of one
+        paths = [d.get("filepath") or "" for video in videos for d in video.get("requested_downloads") or ()]
         path = next(filter(os.path.isfile, paths), None)
         if path is None:
             self.refuse("not a video", "nothing was downloaded")
         with open(path, "rb") as file:  # noqa: PTH123
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        said = {name: str(info.get(name) or "")[:500] for name in ("title", "uploader")}
+        said = {name: str(videos[0].get(name) or "")[:500] for name in ("title", "uploader")}
         return {"path": path, "bytes": os.path.getsize(path), "sha256": sha256, **said}  # noqa: PTH202
 
     def _heard(self, said: str) -> None:

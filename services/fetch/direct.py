@@ -26,9 +26,8 @@ DRY = 2
 """Resumes in a row that bring nothing, after which what came is all there is."""
 LAST_ATTEMPTS = 3
 """From this attempt on, what came of a file that cannot be resumed is kept."""
-_BROKEN = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+_BROKEN = (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError)
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)\Z")
-_CONNECTOR = (aiohttp.ClientConnectorError, aiohttp.ClientConnectionResetError)
 
 
 class Page(Exception):
@@ -103,7 +102,7 @@ async def download(
             try:
                 await _transfer(session, url, part, attempt, pace)
                 return part.done()
-            except _CONNECTOR as error:
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 _fail(error, attempt)
             except _BROKEN as error:
                 broke = f"broke off at {part.size} of {part.total or 'unknown'} bytes"
@@ -174,8 +173,8 @@ def _look_at_head(head: bytes, response: aiohttp.ClientResponse, url: str) -> No
     if not head:
         raise Reject("empty", "no bytes")
     kind, said = sniff(head), response.content_type
-    claimed = said.startswith("video/")
-    if kind == "page" and not claimed:
+    claimed = said.startswith("video/") and "mpegurl" not in said and "dash" not in said
+    if kind == "playlist" or (kind == "page" and not claimed):
         raise Page
     if kind in ("audio", "image"):
         raise Reject(kind, f"sent as {said}")

@@ -65,4 +65,4 @@ def _judge(head: bytes) -> None:
     if kind in ("audio", "image"):
         raise Reject(kind)
     if kind != "video":
-        raise Reject("fake", "a page" if kind == "page" else f"no video: begins with {head[:8]!r}")
+        raise Reject("fake", "a page" if kind in ("page", "playlist") else f"no video: begins with {head[:8]!r}")

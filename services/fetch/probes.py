@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,12 +13,12 @@ from typing import Any
 import msgspec
 
 from lodestream.children import ChildDied, Children, ChildTimeout, Limits
-from lodestream.errors import Reject
+from lodestream.errors import Reject, Retry
 from lodestream.web.verdicts import LASTING
 
 FILES = 500
 """That one child looks at; what a decoder leaks goes with it."""
-LIMITS = Limits(deadline_s=3600, cpu_s=3600, memory_bytes=1 << 30, file_bytes=0, stall_s=30)
+LIMITS = Limits(deadline_s=FILES * 30, cpu_s=3600, memory_bytes=1 << 30, file_bytes=0, stall_s=30)
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -70,22 +71,30 @@ class Probes:
                 await place.clear()
 
     async def facts(self, path: Path) -> Facts:
-        """What the file is. Raises Reject where it is no video that can be used."""
+        """What the file is. Raises Reject where it is no video of use, Retry where somebody killed the child."""
+        try:
+            answer = await self._ask(path)
+        except (ChildDied, ChildTimeout):  # perhaps not the file's fault: once more, by a fresh child
+            try:
+                answer = await self._ask(path)
+            except (ChildDied, ChildTimeout) as error:
+                if isinstance(error, ChildDied) and error.signal == signal.SIGKILL:
+                    raise Retry("crashed", f"what reads the file was killed: {error}") from None
+                raise Reject("fake", f"what reads it fails on it: {error}") from None
+        if "no" in answer:
+            reason, detail = answer["no"]
+            raise Reject(reason, detail, lasting=reason in LASTING)
+        return msgspec.convert(answer["facts"], Facts)
+
+    async def _ask(self, path: Path) -> dict[str, Any]:
         place = await self._free.get()
         try:
-            answer = await (await place.prober(self._children, self._work)).ask(path)
-        except (ChildDied, ChildTimeout) as error:
-            await place.clear()
-            raise Reject("fake", f"what reads it fails on it: {error}") from None
+            return await (await place.prober(self._children, self._work)).ask(path)
         except BaseException:
             await place.clear()
             raise
         finally:
             self._free.put_nowait(place)
-        if "no" in answer:
-            reason, detail = answer["no"]
-            raise Reject(reason, detail, lasting=reason in LASTING)
-        return msgspec.convert(answer["facts"], Facts)
 
 
 class _Place:

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 HEAD = 16
 """Bytes that are looked at."""
-Kind = Literal["video", "page", "audio", "image", "other"]
+Kind = Literal["video", "page", "playlist", "audio", "image", "other"]
 
 _BRANDS: dict[bytes, Kind] = {
     **dict.fromkeys((b"M4A ", b"M4B ", b"M4P ", b"F4A "), "audio"),
@@ -22,7 +22,7 @@ _STARTS: tuple[tuple[bytes, Kind], ...] = (
     (b"\x00\x00\x01\xba", "video"),  # MPEG program stream
     (b"\x00\x00\x01\xb3", "video"),
     (b"\x06\x0e+4\x02\x05\x01\x01", "video"),  # MXF
-    (b"#EXTM3U", "page"),
+    (b"#EXTM3U", "playlist"),
     (b"ID3", "audio"),
     (b"fLaC", "audio"),
     (b"#!AMR", "audio"),
@@ -38,7 +38,7 @@ _VIDEO_NAME = re.compile(r"\.(mp4|m4v|mov|webm|mkv|avi|mpe?g|m?ts|m2ts|flv|wmv|a
 
 
 def sniff(head: bytes) -> Kind:
-    """What these bytes begin; a page is anything for yt-dlp to read: HTML, XML, a playlist."""
+    """What these bytes begin; a page is HTML or XML."""
     if head[4:8] in _ATOMS:
         return _BRANDS.get(head[8:12], "video") if head[4:8] == b"ftyp" else "video"
     if head[:4] == b"RIFF":

@@ -63,6 +63,7 @@ async def refused(node: Fetching, site: FaultySite, path: str, ident: str, **set
         ("/fragmented.mp4", ("mp4", "h264", 320, 180, 0, "")),
         ("/page", ("mp4", "h264", 320, 180, 0, "")),
         ("/hls.m3u8", ("mpegts", "h264", 320, 180, 0, "")),
+        ("/playlist", ("mpegts", "h264", 320, 180, 0, "")),
         ("/to?u=/ok.mp4", ("mp4", "h264", 320, 180, 0, "")),
     ],
 )
@@ -223,6 +224,12 @@ async def test_resumes_where_it_broke_off(node, site, ident):
     assert media.sha256 == hashlib.sha256(clip(MP4)).hexdigest()
     step = len(clip(MP4)) // 5 + 1
     assert [ranged for _, ranged in site.asked] == ["", *(f"bytes={n * step}-" for n in range(1, 5))]
+
+
+async def test_resumes_after_a_reset(node, site, ident):
+    media = await get(node, site, "/aborts.mp4", ident)
+    assert media.sha256 == hashlib.sha256(clip(MP4)).hexdigest()
+    assert len(site.asked) > 1
 
 
 async def test_a_file_that_changed_is_no_splice_of_two(node, site, ident):

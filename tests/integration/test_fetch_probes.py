@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from lodestream.children import Children
 from lodestream.demo.clips import Clip
-from lodestream.errors import Reject
+from lodestream.errors import Reject, Retry
 from services.fetch import probes
 from services.fetch.probes import Probes
 
@@ -67,15 +67,36 @@ async def test_hang(children, good, hanging, monkeypatch):
         assert (await running.facts(good)).codec == "h264"
 
 
-async def test_crash(children, good, hanging):
+async def kill_twice(children: Children, number: int) -> None:
+    """The child that reads, and the next that tries."""
+    seen: set[int] = set()
+    for _ in range(2):
+        while not (fresh := pids(children) - seen):
+            await asyncio.sleep(0.01)
+        seen |= fresh
+        os.kill(fresh.pop(), number)
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "said"),
+    [(signal.SIGSEGV, Reject, "fake: .*SIGSEGV"), (signal.SIGKILL, Retry, "crashed: .*SIGKILL")],
+)
+async def test_crash(children, good, hanging, number, error, said):
     async with Probes.open(children, children.work) as running:
         asking = asyncio.create_task(running.facts(hanging))
-        while not pids(children):
-            await asyncio.sleep(0.01)
-        os.kill(pids(children).pop(), signal.SIGSEGV)
-        with pytest.raises(Reject, match=r"fake: .*SIGSEGV"):
+        await kill_twice(children, number)
+        with pytest.raises(error, match=said):
             await asking
         assert (await running.facts(good)).codec == "h264"
+
+
+async def test_kill_9_of_the_zygote_is_not_the_file_s_fault(children, good):
+    async with Probes.open(children, children.work) as running:
+        await running.facts(good)
+        asking = [asyncio.create_task(running.facts(good)) for _ in range(50)]
+        await asyncio.sleep(0.005)
+        os.kill(children._link.process.pid, signal.SIGKILL)
+        assert {(await facts).codec for facts in asking} == {"h264"}
 
 
 async def test_cancel_while_it_reads(children, good, hanging):

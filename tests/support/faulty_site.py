@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gzip
 import io
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -140,6 +142,7 @@ fixed("page", lambda: "<html><title>One</title><video src=/ok.mp4></video></html
 fixed("none", lambda: "<html><title>No video here</title></html>", HTML)
 fixed("two", lambda: "<html><video src=/ok.mp4></video><video src=/ok.webm></video></html>", HTML)
 fixed("hls.m3u8", lambda: _playlist("/segment.ts"), PLAYLIST)
+fixed("playlist", lambda: _playlist("/segment.ts"), "video/x-mpegurl")
 fixed("holes.m3u8", lambda: _playlist("/segment.ts", "/404", "/segment.ts"), PLAYLIST)
 
 
@@ -224,6 +227,12 @@ async def _resets(site: FaultySite, request: web.BaseRequest) -> web.StreamRespo
     return await _part(request, clip(MP4), '"v1"', site.asked)
 
 
+@page("aborts.mp4")
+async def _aborts(site: FaultySite, request: web.BaseRequest) -> web.StreamResponse:
+    """As `resets.mp4`, but rudely: what is under way is lost."""
+    return await _part(request, clip(MP4), '"v1"', site.asked, rudely=True)
+
+
 @page("changes.mp4")
 async def _changes(site: FaultySite, request: web.BaseRequest) -> web.StreamResponse:
     """As `resets.mp4`, but after the first time it is another file."""
@@ -232,7 +241,9 @@ async def _changes(site: FaultySite, request: web.BaseRequest) -> web.StreamResp
     return await _part(request, data, '"v1"' if first else '"v2"', site.asked)
 
 
-async def _part(request: web.BaseRequest, data: bytes, tag: str, asked: list[tuple[str, str]]) -> web.StreamResponse:
+async def _part(
+    request: web.BaseRequest, data: bytes, tag: str, asked: list[tuple[str, str]], *, rudely: bool = False
+) -> web.StreamResponse:
     begin = 0
     if request.headers.get("If-Range") == tag:
         begin = int(request.headers["Range"].removeprefix("bytes=").rstrip("-"))
@@ -245,6 +256,10 @@ async def _part(request: web.BaseRequest, data: bytes, tag: str, asked: list[tup
     await response.write(data[begin:end])
     await asyncio.sleep(0.02)
     if end < len(data) and request.transport:
+        if rudely:
+            linger = struct.pack("ii", 1, 0)
+            request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            request.transport.abort()
         request.transport.close()
     return response
 

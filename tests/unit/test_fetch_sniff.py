@@ -27,7 +27,7 @@ def test_video(clip):
         (b"<!DOCTYPE html><", "page"),
         (b"\xef\xbb\xbf \r\n<html la", "page"),
         (b"<?xml version='1", "page"),
-        (b"#EXTM3U\n#EXT-X-V", "page"),
+        (b"#EXTM3U\n#EXT-X-V", "playlist"),
         (b"ID3\x04\0\0\0\0\0\0", "audio"),
         (b"\xff\xfb\x90\x64\0\0\0\0", "audio"),
         (b"\xff\xf1\x50\x80\0\0\0\0", "audio"),
