@@ -113,7 +113,7 @@ def _plainly(work: Callable[[], T]) -> T:
     except duckdb.InterruptException:
         raise _Interrupted from None
     except (duckdb.Error, MemoryError, RuntimeError) as error:
-        raise LodeError(first_line(error)) from None
+        raise LodeError(first_line(error)) from error
 
 
 def first_line(error: Exception) -> str:

@@ -1,14 +1,10 @@
 """The catalog's process: `python -m services.catalog`."""
 
 import asyncio
-import os
 import signal
 import sys
-import threading
 from contextlib import AsyncExitStack, suppress
 
-import duckdb
-import structlog
 import uvloop
 
 from lodestream.catalog.client import DOOR_FILE, FILE
@@ -17,7 +13,7 @@ from lodestream.objects import open_objects
 from lodestream.process import Process
 from proto import subjects
 from services.catalog.ingest import Ingest
-from services.catalog.limits import AGAIN, bound_memory
+from services.catalog.limits import bound_memory
 from services.catalog.opening import open_store
 from services.catalog.parquet import Parquet
 from services.catalog.poison import bury_poison
@@ -26,14 +22,12 @@ from services.catalog.service import CatalogService
 from services.catalog.settings import Settings
 from services.catalog.snapshots import Snapshots
 
-log = structlog.get_logger()
-
-GRACE = 5.0
+GRACE = 5
 """Seconds for an orderly end; a query that cannot be interrupted would hold it up."""
 
 
 async def serve(process: Process, settings: Settings) -> None:
-    """Serve until cancelled. Raises an ExceptionGroup with a duckdb.Error when the database is dead."""
+    """Serve until cancelled."""
     async with AsyncExitStack() as stack:
         store = await open_store(settings.folder / FILE)
         bus = await process.connect(subjects.CATALOG)
@@ -56,9 +50,7 @@ async def _until_told(process: Process, settings: Settings) -> None:
     serving = asyncio.create_task(serve(process, settings))
 
     def end() -> None:
-        at_last = threading.Timer(GRACE, os._exit, (0,))
-        at_last.daemon = True
-        at_last.start()
+        signal.alarm(GRACE)  # nobody handles it: the process ends
         serving.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,17 +60,12 @@ async def _until_told(process: Process, settings: Settings) -> None:
 
 
 def main() -> None:
-    """Entry point; a person's mistake is one line and status 1, a dead database asks to be started again."""
+    """Entry point; a person's mistake is one line and status 1."""
     bound_memory()
     try:
         uvloop.run(_until_told(Process.from_env(), Settings.from_env()))
     except LodeError as error:
         sys.exit(f"catalog: {error}")
-    except ExceptionGroup as failures:
-        if dead := failures.subgroup(duckdb.Error):
-            log.error("the database is dead; starting again", why=str(dead.exceptions[0]))
-            os._exit(AGAIN)
-        raise
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The live door: one SELECT over NATS, answered from the tables as they are this moment, bounded in time and memory."""
 
 import asyncio
-import os
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,14 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import structlog
 
 from lodestream.catalog.query import Query, Stuck, in_time
 from lodestream.errors import LodeError
-from services.catalog.limits import AGAIN
+from services.catalog.limits import BROKEN, give_up
 from services.catalog.store import Store
-
-log = structlog.get_logger()
 
 AT_ONCE = 4
 """Queries that run at the same time."""
@@ -104,7 +100,11 @@ class Door:
                 query = await in_time(cursor, lambda: Query(cursor, ask.sql), seconds, self._threads)
             return await self._part(query, ask, seconds, started)
         except Stuck as stuck:
-            asyncio.get_running_loop().call_later(STUCK, _give_up, stuck.work)
+            asyncio.get_running_loop().call_later(STUCK, _end_unless_done, stuck.work)
+            raise
+        except LodeError as error:
+            if isinstance(error.__cause__, BROKEN):
+                give_up(str(error))
             raise
 
     async def _part(self, query: Query, ask: Ask, seconds: float, started: float) -> bytes:
@@ -149,8 +149,6 @@ def _read(request: bytes) -> Ask:
         raise LodeError(f"a query is SQL as it is, or JSON with `sql`: {error}") from None
 
 
-def _give_up(work: "asyncio.Future[Any]") -> None:
-    """End this process for a query that cannot be ended: it starts again in a second, and nothing is lost."""
+def _end_unless_done(work: "asyncio.Future[Any]") -> None:
     if not work.done():
-        log.error("a query cannot be interrupted; starting again")
-        os._exit(AGAIN)
+        give_up("a query cannot be interrupted")

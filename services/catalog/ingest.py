@@ -19,22 +19,21 @@ from lodestream.flows import watch_flows
 from proto import subjects
 from services.catalog import streams
 from services.catalog.feed import Feed, Received, within
+from services.catalog.limits import BROKEN, give_up
 from services.catalog.project import Record
 from services.catalog.store import Mark, Store
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
-BATCH = 64
-"""Messages that are written at once without waiting for more."""
+BATCH = 256
+"""Messages that are written at once without waiting for more: each commit logs lists of some thousand rows again."""
 GATHER = 0.25
 """Seconds that a message waits for others to be written with."""
 LOOK_AGAIN = 15.0
 """Seconds between looks for streams where no hint comes."""
 PAUSES = (0.25, 1.0, 2.0, 5.0, 10.0)
 """Seconds between tries while the server is away, or disk or memory are short."""
-BROKEN = (duckdb.FatalException, duckdb.InternalException)
-"""Errors after which DuckDB answers nothing more: the process starts anew, from the watermark."""
 
 
 class Ingest:
@@ -51,20 +50,23 @@ class Ingest:
         """Why nothing is written at the moment, in words."""
 
     async def run(self) -> None:
-        """Ingest until cancelled. Raises duckdb.FatalException when the database is dead: open it again."""
+        """Ingest until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(watch_flows(self._bus, self._set_flows))
             tasks.create_task(self._find_streams(tasks))
             tasks.create_task(self._write_batches())
 
     async def write(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Do something with the store in the writer's thread; persists while disk or memory are short."""
+        """Do something with the store in the writer's thread; persists while disk or memory are short.
+
+        Ends the process where the database is dead, as after a disk that was full in a checkpoint.
+        """
         turn = 0
         while True:
             try:
                 result = await asyncio.get_running_loop().run_in_executor(self._writer, work, *arguments)
-            except BROKEN:
-                raise
+            except BROKEN as error:
+                give_up(first_line(error))
             except (duckdb.Error, MemoryError) as error:
                 self._say(first_line(error))
                 await asyncio.sleep(PAUSES[min(turn, len(PAUSES) - 1)])

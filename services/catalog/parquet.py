@@ -18,6 +18,8 @@ from services.catalog.parquet_child import Manifest, Work
 from services.catalog.snapshots import Snapshots
 
 MANIFEST = keys.snapshot("manifest.json")
+PREFIX = "catalog-snapshot-"
+"""Of the temporary folder of one snapshot; what a killed process left is removed before the next."""
 
 
 class Parquet:
@@ -33,7 +35,10 @@ class Parquet:
         """
         started = time.perf_counter()
         async with self._lock:
-            folder = Path(tempfile.mkdtemp(prefix="snapshot-", dir=self._work))
+            self._work.mkdir(parents=True, exist_ok=True)
+            for left in self._work.glob(f"{PREFIX}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._work))
             try:
                 manifest, written = await self._publish(folder)
             except Outage as why:

@@ -12,9 +12,8 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from lodestream.catalog.gate import CONFIG
 from proto import ids, keys, subjects
-from services.catalog.limits import bound_memory
+from services.catalog.limits import CONFIG, bound_memory
 
 TABLES = {
     "seeds": "*",
@@ -130,8 +129,7 @@ def main() -> None:
     os.nice(5)
     bound_memory()
     work = msgspec.json.decode(sys.stdin.buffer.read(), type=Work)
-    config = {**CONFIG, "memory_limit": "1GB", "threads": 2, "temp_directory": work.folder}
-    with duckdb.connect(work.copy, read_only=True, config=config) as connection:
+    with duckdb.connect(work.copy, read_only=True, config={**CONFIG, "temp_directory": work.folder}) as connection:
         manifest = Writer(connection, work).write()
     sys.stdout.buffer.write(msgspec.json.encode(manifest))
 

@@ -1,6 +1,7 @@
 """What killed its workers: the server says when a message was delivered too often, and a dead letter is made of it."""
 
 import asyncio
+from datetime import datetime
 
 import msgspec
 import nats.errors
@@ -26,7 +27,7 @@ class Advisory(msgspec.Struct):
     """What the server says of a message that it gives up."""
 
     type: str
-    timestamp: str
+    timestamp: datetime
     stream: str
     consumer: str
     stream_seq: int
@@ -107,7 +108,7 @@ class Undertaker:
             last = await self._bus.nc.jetstream(timeout=PATIENCE).get_msg(subjects.DEAD, subject=subject)
         except NotFoundError:
             return False
-        if last.time and last.time.isoformat() > advisory.timestamp[:26]:
+        if last.time and last.time > advisory.timestamp:
             return True
         try:
             letter = msgspec.json.decode(last.data or b"", type=DeadLetter)

@@ -15,8 +15,8 @@ import duckdb
 import msgspec
 
 from lodestream.catalog.extensions import load_quack
-from lodestream.catalog.gate import CLOSE, CONFIG, MACRO
-from services.catalog.limits import AGAIN, bound_memory
+from lodestream.catalog.gate import CLOSE, MACRO
+from services.catalog.limits import AGAIN, CONFIG, bound_memory
 
 LOOK = 0.5
 """Seconds between looks for a query that runs too long."""
@@ -39,7 +39,7 @@ def main() -> None:
     os.nice(5)
     bound_memory()
     serve = msgspec.json.decode(sys.stdin.readline(), type=Serve)
-    connection = duckdb.connect(config={**CONFIG, "memory_limit": "1GB", "threads": 2, "temp_directory": ""})
+    connection = duckdb.connect(config={**CONFIG, "temp_directory": ""})
     load_quack(connection)
     for statement in (MACRO, f"set allowed_directories = ['{serve.folder}']", *CLOSE[:-1]):
         connection.execute(statement)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ class Snapshots:
     def __init__(self, ingest: Ingest, store: Store):
         self._ingest, self._store = ingest, store
         self._folder = store.file.parent / "snapshots"
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._lock, self._made = asyncio.Lock(), 0
         self._last: Copy | None = None
 
@@ -67,6 +69,9 @@ class Snapshots:
         try:
             await self._checkpoint()
             await _run("cp", "--reflink=auto", str(self._store.file), str(file))
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
         finally:
             self._store.hold_log = False
         return Copy(file, shows, time.monotonic(), time.monotonic() - started)

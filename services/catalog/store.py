@@ -8,18 +8,17 @@ from typing import NamedTuple
 import duckdb
 import structlog
 
-from lodestream.catalog.gate import CLOSE, CONFIG, MACRO
+from lodestream.catalog.gate import CLOSE, MACRO
 from lodestream.catalog.query import first_line
 from lodestream.flow.model import Deployed
 from proto import subjects
-from proto.messages import encode
 from services.catalog import flow_rows, schema
-from services.catalog.insert import COUNT, COUNT_FORM, INSERTS, count_rows
+from services.catalog.insert import COUNT, COUNT_FORM, INSERTS, count_rows, json_lines
+from services.catalog.limits import CONFIG
 from services.catalog.project import Record, Rows, project
 
 log = structlog.get_logger()
 
-MEMORY = "1GB"
 LOG_SIZE = 64 << 20
 """Bytes of DuckDB's log after which it is worked into the file: more often costs latency, more seldom a slow start."""
 ITS_OWN_FAULT = (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError)
@@ -45,8 +44,6 @@ class Store:
             str(file),
             config={
                 **CONFIG,
-                "memory_limit": MEMORY,
-                "threads": 2,
                 "wal_autocheckpoint": "1TB",
                 "temp_directory": f"{file}.spill",
                 "max_temp_directory_size": "1GB",
@@ -141,7 +138,7 @@ class Store:
                 run.execute(gone, {"dead": subjects.DEAD, "subjects": list(rows.letters)})
             for table, new in rows.tables.items():
                 statement, form = INSERTS[table]
-                run.execute(statement, {"form": form, "rows": encode(new).decode()})
+                run.execute(statement, {"form": form, "rows": json_lines(new)})
             if rows.counts:
                 run.execute(COUNT, {"form": COUNT_FORM, "rows": count_rows(rows.counts)})
             for r in last.values():
@@ -171,8 +168,8 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """All of it or nothing."""
-        self._connection.execute("begin")
         try:
+            self._connection.execute("begin")
             yield self._connection
             self._connection.execute("commit")
         except BaseException:

@@ -140,9 +140,9 @@ TABLES = (
         _text("sampler", "how the frames were chosen"),
         _DAMAGED,
         _DAMAGE,
-        Column("time_ms", "BIGINT[]", "presentation time of each frame, milliseconds"),
+        Column("time_ms", "UINTEGER[]", "presentation time of each frame, milliseconds"),
         Column("byte_offset", "BIGINT[]", "byte of the tar at which each JPEG begins", 'm."offset"'),
-        Column("byte_length", "BIGINT[]", "bytes of each JPEG", 'm."length"'),
+        Column("byte_length", "UINTEGER[]", "bytes of each JPEG", 'm."length"'),
     ),
     _outputs(
         "rejects",

@@ -39,8 +39,9 @@ FRAMES = View(
     "main.frames",
     "Every frame: where its JPEG lies, and when it is shown.",
     """
-    select flow, node, media_id || '_' || time_ms as frame_id, media_id, time_ms, shard_key, byte_offset, byte_length,
-      width, height, shard_id, source, sampler, damaged, node_type, port, recipe, seq, "at"
+    select flow, node, media_id || '_' || time_ms as frame_id, media_id, time_ms::bigint as time_ms, shard_key,
+      byte_offset, byte_length::bigint as byte_length, width, height, shard_id, source, sampler, damaged, node_type,
+      port, recipe, seq, "at"
     from (select * replace (unnest(time_ms) as time_ms, unnest(byte_offset) as byte_offset,
       unnest(byte_length) as byte_length) from main.shards)
     """,

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
+import nats.errors
 import pytest
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from lodestream.catalog import ask, sql
+from lodestream.errors import LodeError
 from lodestream.registry import node_types
 from lodestream.rights import accounts, users
 from proto import subjects
@@ -210,6 +212,22 @@ async def test_a_full_disk_is_waited_for(made: Stage) -> None:
     resource.prlimit(made.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert (await made.settled())["trouble"] == ""
     assert await made.ask("select count(*) from candidates") == [[510]]
+
+
+async def test_a_disk_that_fills_up_in_a_checkpoint_costs_a_restart(made: Stage) -> None:
+    made.start()
+    await publish_videos(made, 200)
+    await made.settled()
+    assert made.process is not None
+    size = (made.folder / "catalog.duckdb").stat().st_size
+    resource.prlimit(made.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    with pytest.raises((LodeError, nats.errors.Error, TimeoutError)):
+        await ask(made.nc, subjects.CATALOG_SNAPSHOT, seconds=-4)
+    assert await asyncio.to_thread(made.process.wait) == 75
+    made.start()
+    await publish_videos(made, 10, first=200)
+    await made.settled()
+    assert await made.ask("select count(*) from candidates") == [[210]]
 
 
 async def test_a_second_service_waits_for_the_first(made: Stage) -> None:

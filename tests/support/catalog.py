@@ -127,7 +127,6 @@ class Stage:
 
     def start(self) -> None:
         """Start the service's process."""
-        (self.root / "work").mkdir(exist_ok=True)
         env = {
             **os.environ,
             "LODE_NATS_URL": self.url,
