@@ -67,8 +67,10 @@ async def sql(text: str, ways: Ways, *, seconds: float = SECONDS, rows: int | No
     answer = await _from_service(text, ways, seconds, rows)
     answer = answer or await _from_file(text, ways, seconds, rows)
     answer = answer or await _from_quack(text, ways, seconds, rows)
+    if answer is None and ways.folder and (ways.folder / FILE).exists():
+        raise LodeError("the catalog does not answer, and its file is in use; try again, or see: lode logs catalog")
     if answer is None:
-        raise LodeError("the catalog does not answer and has no file here; start it with: lode up")
+        raise LodeError("the catalog does not answer, and has no file here; start it with: lode up")
     answer.ms = round((time.perf_counter() - started) * 1e3, 1)
     return answer
 
@@ -99,7 +101,10 @@ async def _from_service(text: str, ways: Ways, seconds: float, rows: int | None)
     answer = Answer(part["columns"], part["types"], part["rows"], False, 0.0, "service")
     while part["next"] and (rows is None or len(answer.rows) < rows):
         wanted = {} if rows is None else {"rows": rows - len(answer.rows)}
-        part = await ask(ways.nc, subjects.CATALOG_SQL, {"next": part["next"], **wanted}, seconds=seconds)
+        try:
+            part = await ask(ways.nc, subjects.CATALOG_SQL, {"next": part["next"], **wanted}, seconds=seconds)
+        except nats.errors.NoRespondersError:
+            raise LodeError("the catalog went away in the middle of its answer; ask again") from None
         answer.rows += part["rows"]
     answer.truncated = part["truncated"]
     return answer

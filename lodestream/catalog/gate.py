@@ -20,7 +20,7 @@ LONGEST = 65_536
 """Letters of a query."""
 
 MACRO = f"""
-create or replace macro main.lode_gate(session, sql) as (
+create or replace macro main.lode_gate(client, sql) as (
   with parsed as (select json_serialize_sql(sql::varchar, skip_null := true, skip_empty := true) as tree),
   found as (select tree, json_extract_string(tree, '$..type') as types, json_extract(tree, '$..function') as calls,
     json_extract_string(tree, '$..function.function_name') as called,
@@ -32,7 +32,7 @@ create or replace macro main.lode_gate(session, sql) as (
     and len(list_filter(functions, lambda f: regexp_full_match(f, '{SCALARS}', 'i'))) = 0, false)
   from found)
 """
-"""`lode_gate(session, sql)`: whether it may be run. Text in literals is escaped: it cannot forge a match."""
+"""`lode_gate(client, sql)`: whether it may be run. Text in literals is escaped: it cannot forge a match."""
 
 NOT_ONE = "one query at a time: the text holds {} statements"
 NO_QUESTION = "the catalog answers questions (SELECT, DESCRIBE, SHOW, SUMMARIZE); it takes no writes and no settings"

@@ -65,6 +65,7 @@ class QuackDoor:
     def __init__(self, snapshots: Snapshots, token: str):
         self._snapshots, self._token = snapshots, token
         self._child: Child | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         self._lock, self._clients, self._asked = asyncio.Lock(), asyncio.Semaphore(CLIENTS), 0.0
         self.uri = ""
 
@@ -85,9 +86,15 @@ class QuackDoor:
                         await self._end_child()
         finally:
             uri_file.unlink(missing_ok=True)
+            for client in self._serving:
+                client.cancel()
             await self._end_child()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         async with self._clients:
             try:
                 child = await self._up_to_date()

@@ -73,6 +73,8 @@ class CatalogService:
             data = await answer(request.data)
         except LodeError as error:
             data = msgspec.json.encode({"error": str(error)})
+        except (nats.errors.Error, TimeoutError) as error:
+            data = msgspec.json.encode({"error": f"the NATS server does not answer the catalog: {error}"})
         except Exception:
             log.exception("cannot answer", subject=request.subject)
             data = msgspec.json.encode({"error": "the catalog failed to answer; see: lode logs catalog"})

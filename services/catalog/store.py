@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 LOG_SIZE = 64 << 20
 """Bytes of DuckDB's log after which it is worked into the file: more often costs latency, more seldom a slow start."""
-ITS_OWN_FAULT = (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError)
+ITS_OWN_FAULT = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
 """Errors that a message brings on, not the disk or the memory."""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import resource
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -44,6 +45,17 @@ async def publish_videos(made: Stage, count: int, first: int = 0, flow: str = "d
     """What a flow gives of some videos."""
     for number in range(first, first + count):
         await made.publish(flow, video(number))
+
+
+async def start_again(made: Stage, server: Running) -> None:
+    """Start a server that has ended, and wait until the test's own client is back."""
+    server.start()
+    while True:
+        try:
+            await made.nc.flush(1)
+            return
+        except nats.errors.Error:
+            await asyncio.sleep(0.1)
 
 
 async def everything(made: Stage) -> dict[str, list[list[object]]]:
@@ -93,8 +105,7 @@ async def test_a_server_that_is_killed_is_waited_for(made: Stage, server: Runnin
     await publish_videos(made, 20)
     await made.settled()
     server.kill()
-    await asyncio.sleep(0.5)
-    server.start()
+    await start_again(made, server)
     await publish_videos(made, 30, first=20)
     await made.settled()
     assert await made.ask("select count(*) from candidates") == [[50]]
@@ -140,6 +151,28 @@ async def test_a_stream_made_anew_is_read_anew(made: Stage) -> None:
     while await made.ask("select stream from watermark") != [["DEAD"]]:
         await asyncio.sleep(0.1)
     assert await made.ask("select count(*) from media") == [[0]]
+
+
+async def test_a_server_that_lost_its_last_messages_is_believed(made: Stage, server: Running) -> None:
+    data = server.folder / "data"
+    made.start()
+    await publish_videos(made, 10)
+    await made.settled()
+    server.stop()
+    shutil.copytree(data, data.with_name("earlier"))
+    await start_again(made, server)
+    await publish_videos(made, 10, first=10)
+    await made.settled()
+    server.stop()
+    shutil.rmtree(data)
+    data.with_name("earlier").rename(data)
+    await start_again(made, server)
+    await publish_videos(made, 15, first=100)
+    while await made.ask("select max(media_id) from candidates") != [["example-000114"]]:
+        await asyncio.sleep(0.1)
+    await made.settled()
+    assert await made.ask("select count(*), count(distinct media_id) from candidates") == [[25, 25]]
+    assert await made.ask("select sum(messages)::int from history.counts where kind = 'candidate'") == [[25]]
 
 
 async def test_a_changed_recipe_shows_without_a_restart(made: Stage) -> None:

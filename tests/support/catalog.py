@@ -199,7 +199,7 @@ async def stage(url: str, root: Path) -> AsyncIterator[Stage]:
     """The basic streams, a client, and a service that is not started yet."""
     import nats
 
-    nc = await nats.connect(url)
+    nc = await nats.connect(url, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
     await ensure_streams(nc)
     made = Stage(url, nc, root)
     try:
