@@ -149,7 +149,10 @@ class Stage:
         """Ask it to end; its exit status."""
         assert self.process
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        try:
+            return self.process.wait(20)
+        finally:
+            self.process.kill()
 
     def log(self) -> str:
         """What it has said."""
