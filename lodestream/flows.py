@@ -29,7 +29,7 @@ async def deployed_flows(bus: Bus) -> dict[str, Deployed]:
     found: dict[str, Deployed] = {}
     try:
         ask = msgspec.json.encode({"multi_last": [subjects.flow_key("*")]})
-        await nc.publish(f"$JS.API.DIRECT.GET.KV_{subjects.FLOWS_BUCKET}", ask, reply=inbox)
+        await nc.publish(f"{subjects.API}.DIRECT.GET.KV_{subjects.FLOWS_BUCKET}", ask, reply=inbox)
         async with asyncio.timeout(ANSWER_TIMEOUT):
             while not _last(msg := await answers.next_msg(timeout=None)):
                 if record := _record(msg):

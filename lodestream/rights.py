@@ -19,7 +19,7 @@ VIEWER = "viewer"
 LEASERS = ("fetch",)
 """Node types that take leases."""
 
-API = "$JS.API"
+API = subjects.API
 READ_FLOWS = [f"{API}.DIRECT.GET.KV_{subjects.FLOWS_BUCKET}{key}" for key in ("", "." + subjects.flow_key("*"))]
 SEEDS = subjects.seeds(">")
 

@@ -14,7 +14,7 @@ SECOND = 1_000_000_000
 LEASE_TTL = 15 * SECOND
 PATIENCE = 5.0
 """Seconds to wait for one answer."""
-API = "$JS.API"
+API = subjects.API
 
 BASE: dict[str, Any] = {"storage": "file", "retention": "limits", "num_replicas": 1}
 

@@ -15,7 +15,7 @@ async def refuse_unclaimed(bus: Bus, publisher: Publisher, node_type: str) -> No
     """
 
     async def handle(delivery: Delivery) -> None:
-        flow = delivery.subject.removeprefix("seeds.")
+        flow = subjects.seeded_flow(delivery.subject)
         try:
             deployed = await deployed_flows(bus)
         except TimeoutError:

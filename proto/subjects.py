@@ -6,6 +6,8 @@ rights are given by type; a durable is `<type>-<slot>` for the same reason.
 
 from typing import NamedTuple
 
+API = "$JS.API"
+"""Where JetStream is asked for everything."""
 SEEDS = "SEEDS"
 DEAD = "DEAD"
 ADVISORIES = "ADVISORIES"
@@ -92,6 +94,11 @@ def next_message(stream_name: str, consumer: str) -> str:
 def seeds(flow: str) -> str:
     """Where people publish seeds for a flow."""
     return f"seeds.{flow}"
+
+
+def seeded_flow(subject: str) -> str:
+    """The flow that a seed's subject names."""
+    return subject.removeprefix("seeds.")
 
 
 def is_seed(subject: str) -> bool:
