@@ -15,6 +15,10 @@ SLOWEST_ANSWER, QUIET = 1.0, 0.15
 class Tally(msgspec.Struct):
     """What a worker counts for one node, as far as it is shown."""
 
+    known: int = 0
+    """Outputs that were there already."""
+    remembered: int = 0
+    """Inputs answered from the memo."""
     waits_for: str = ""
     live: dict[str, dict[str, Any]] = {}
 

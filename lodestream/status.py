@@ -22,6 +22,13 @@ FULL = 0.98
 LITTLE_ROOM = 2 << 30
 """Bytes left on the disk under which that is said."""
 COUNTS = "select flow, node, out, rejected, dead from progress"
+YIELD = """select flow, date_diff('hour', hour, date_trunc('hour', now()::timestamp)) as ago, sum(new_videos)::bigint
+    from hourly where hour > now()::timestamp - interval 12 hours group by all"""
+DRY = "select flow, what, name, fruitless, last_new::varchar from dry order by fruitless desc"
+HOURS = 12
+"""Of which the yield is shown."""
+DRY_SHOWN = 5
+"""Sources of a flow at most that are said to have run dry."""
 PATIENCE = 5.0
 """Seconds that the catalog may take to count."""
 
@@ -41,6 +48,10 @@ class NodeStatus(msgspec.Struct, kw_only=True):
     """Outputs in the catalog, the rejected aside; None where the catalog does not say."""
     rejected: int | None = None
     dead: int | None = None
+    known: int = 0
+    """Outputs skipped because they were known, since its workers took it up."""
+    remembered: int = 0
+    """Inputs answered from the memo, since its workers took it up."""
     waits_for: str = ""
     """The part that is away or full, in words."""
     live: dict[str, dict[str, Any]] = {}
@@ -62,6 +73,10 @@ class FlowStatus(msgspec.Struct, kw_only=True):
     last_seq: int
     catalog_behind: int | None
     """Messages and dead letters that the catalog has not applied; None where it does not read them."""
+    new_videos: list[int] | None = None
+    """New videos in each of the last 12 hours, this one last; None where the catalog does not say."""
+    dry: list[str] = []
+    """Sources and seeds that have run dry, in words."""
 
     @property
     def full(self) -> bool:
@@ -99,7 +114,7 @@ async def gather(bus: Bus, home: Home, state: State, only: str = "") -> Status:
     """The whole picture; of one flow where `only` names it. Raises LodeError where there is no such flow."""
     records = [await store.load_deployed(bus.nc, only)] if only else await store.listing(bus.nc)
     flows = [await flow_status(bus, record) for record in records]
-    await add_details(bus, flows)
+    await asyncio.gather(add_details(bus, flows), _add_yields(bus, flows))
     usage = shutil.disk_usage(home.root)
     disk = Disk(usage.free, usage.total)
     return Status(
@@ -161,6 +176,28 @@ async def add_details(bus: Bus, flows: list[FlowStatus]) -> None:
     await asyncio.gather(_add_workers(bus, flows), _add_counts(bus, flows))
 
 
+async def _add_yields(bus: Bus, flows: list[FlowStatus]) -> None:
+    """What is new by the hour, and what has run dry; nothing where the catalog does not answer."""
+    ways = Ways(bus.nc)
+    try:
+        hourly, dry = await sql(YIELD, ways, seconds=PATIENCE), await sql(DRY, ways, seconds=PATIENCE)
+    except LodeError:
+        return
+    for flow in flows:
+        flow.new_videos = [0] * HOURS
+        for ago, new in (row[1:] for row in hourly.rows if row[0] == flow.flow):
+            if 0 <= ago < HOURS:
+                flow.new_videos[-1 - ago] = new
+        flow.dry = [_dry(*row[1:]) for row in dry.rows if row[0] == flow.flow][:DRY_SHOWN]
+
+
+def _dry(what: str, name: str, fruitless: int, last_new: str | None) -> str:
+    since = f"since {last_new[:16]} UTC" if last_new else "ever"
+    if what == "seed":
+        return f"seed {name!r} has run dry: {fruitless} looks at it offered nothing new {since}"
+    return f"{name} has run dry: {fruitless:,} videos from it and none of them new {since}"
+
+
 async def _add_counts(bus: Bus, flows: list[FlowStatus]) -> None:
     """Nothing where the catalog does not answer: it may be starting, and status is asked for when things are bad."""
     try:
@@ -181,6 +218,8 @@ async def _add_workers(bus: Bus, flows: list[FlowStatus]) -> None:
             mine = served.get((flow.flow, node.name), {})
             said = [tally for each in mine.values() for tally in each]
             node.workers = len(mine)
+            node.known = sum(tally.known for tally in said)
+            node.remembered = sum(tally.remembered for tally in said)
             if node.in_flight:  # a worker publishes for several flows, and waits for all of them
                 node.waits_for = next((tally.waits_for for tally in said if tally.waits_for), "")
             node.live = {entity: fields for tally in said for entity, fields in tally.live.items()}

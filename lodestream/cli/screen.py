@@ -8,9 +8,12 @@ from lodestream.cli.wording import ago, plural, size
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from lodestream.runs import Run
     from lodestream.status import FlowStatus, NodeStatus, Status
 
-HEADS = ["", "node", "type", "workers", "waiting", "in flight", "gave", "rejected", "dead", "now"]
+HEADS = ["", "node", "type", "workers", "waiting", "in flight", "gave", "known", "rejected", "dead", "now"]
+BARS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+"""Least to most."""
 SHOWN = 2
 """Entities in hand that a node's line names."""
 
@@ -19,7 +22,7 @@ def whole(status: "Status") -> "list[RenderableType]":
     """Everything, a part after the other."""
     parts: list[RenderableType] = [heading(status)]
     for flow in status.flows:
-        parts += ["", flow_heading(flow), flow_table(flow)]
+        parts += ["", flow_heading(flow), flow_table(flow), *flow_yield(flow)]
     if not status.flows:
         parts += ["", "No flow is deployed."]
         parts += ['Write one: lode flow new cats --query "cat jumps"; put it to work: lode flow deploy cats.yaml']
@@ -51,6 +54,38 @@ def flow_table(flow: "FlowStatus") -> "RenderableType":
     return table(HEADS, [_node(node) for node in flow.nodes])
 
 
+def flow_yield(flow: "FlowStatus") -> "list[RenderableType]":
+    """New videos by the hour, and what has run dry."""
+    from rich.text import Text
+
+    new = flow.new_videos
+    if new is None or not (flow.messages and (any(new) or flow.dry)):
+        return []
+    most = max(*new, 1)
+    bars = "".join(BARS[-(-count * (len(BARS) - 1) // most)] for count in new)
+    said = f"  new videos: {new[-1]:,} this hour, {sum(new):,} in {len(new)} h  {bars}"
+    return [said, *(Text(f"  {line}", "warn") for line in flow.dry)]
+
+
+def run_summary(run: "Run") -> "list[RenderableType]":
+    """What the newest seeds brought, or why they brought nothing."""
+    from rich.text import Text
+
+    refused = ", ".join(f"{count:,} {reason}" for reason, count in run.rejected.items())
+    seeds = f"{plural(run.seeds, 'new seed')}, {plural(run.dead, 'dead letter')}"
+    lines: list[RenderableType] = [
+        f"since {run.since[:19].replace('T', ' ')} UTC, in this run:",
+        f"  published  {plural(run.published, 'message')}: {seeds}",
+        f"  offered    {plural(run.offered, 'video')}: {run.candidates:,} new, {run.known:,} skipped because known",
+        f"  got        {plural(run.videos, 'new video')} ({size(run.bytes)}), {plural(run.frames, 'new frame')}",
+    ]
+    if refused:
+        lines.append(f"  rejected   {refused}")
+    if why := run.nothing_new:
+        lines.append(Text(f"Nothing new: {why}.", "warn"))
+    return lines
+
+
 def _node(node: "NodeStatus") -> list[Cell]:
     missing = node.waiting and not node.workers and not node.paused
     workers: Cell = Mark("none", "warn") if missing else node.workers
@@ -63,6 +98,7 @@ def _node(node: "NodeStatus") -> list[Cell]:
         node.waiting,
         node.in_flight,
         node.given,
+        node.known,
         node.rejected,
         dead,
         _now(node),

@@ -33,20 +33,26 @@ def _duration(ctx: click.Context, param: click.Parameter, given: str) -> float:
 async def wait(name: str, timeout: float) -> None:
     """Wait until a flow is idle.
 
-    Nothing waits then, nothing is in flight, and the catalog has it all. Shows how it goes meanwhile. Fails, saying
-    what still waits, when the time is up.
+    Nothing waits then, nothing is in flight, and the catalog has it all. Shows how it goes meanwhile, and at the end
+    what the newest seeds brought that is new, or why they brought nothing. Fails, saying what still waits, when the
+    time is up.
     """
+    from lodestream.catalog import Ways
     from lodestream.cli import output, screen
     from lodestream.cli.instance import operator
     from lodestream.cli.wording import span
     from lodestream.idle import until_idle
+    from lodestream.runs import latest
 
     began = time.monotonic()
     async with operator() as bus:
         with Meanwhile(began) as meanwhile:
             async for now in until_idle(bus, name, timeout):
                 meanwhile.show(now)
+        run = await latest(bus, Ways(bus.nc), name)
     output.show(screen.flow_table(now))
+    if run:
+        output.show("", *screen.run_summary(run))
     output.note(f"{name} is idle, after {span(time.monotonic() - began)}.")
 
 

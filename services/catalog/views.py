@@ -145,5 +145,78 @@ YIELDS = View(
     },
 )
 
-VIEWS = (SUPERSEDED, *(_current(t.name, t.says) for t in TABLES), FRAMES, PROGRESS, SOURCES, YIELDS)
+HOURLY = View(
+    "main.hourly",
+    "What each source gave in each hour: new videos, and what was refused.",
+    """
+    select flow, source, date_trunc('hour', "at") as hour, sum(new)::bigint as new_videos,
+      sum(copies)::bigint as duplicates, sum(refused)::bigint as rejected, sum(bytes)::bigint as bytes,
+      sum(frames)::bigint as frames
+    from (select flow, source, "at", 1 as new, 0 as copies, 0 as refused, bytes, 0 as frames from main.media
+      union all select flow, source, "at", 0, (reason = 'duplicate')::int, (reason <> 'duplicate')::int, 0, 0
+        from main.rejects
+      union all select flow, source, "at", 0, 0, 0, 0, frames from main.shards)
+    group by flow, source, hour
+    """,
+    {
+        "hour": "beginning of the hour, UTC",
+        "new_videos": "videos fetched that the flow did not have",
+        "duplicates": "videos refused because another has the same bytes",
+        "rejected": "other refusals",
+        "bytes": "bytes of the new videos",
+        "frames": "frames taken in that hour",
+    },
+)
+
+DRY = View(
+    "main.dry",
+    "Sources and seeds that have run dry: what they lately offered was all known or refused.",
+    """
+    with outcome as (select flow, source, "at", true as new from main.media
+      union all select flow, source, "at", false from main.rejects where source <> ''),
+    by_source as (select *, max("at") filter (new) over (partition by flow, source) as last_new from outcome),
+    led as (select flow, seed_id, count(*) as new from main.candidates group by all),
+    looked as (select s.flow, s.kind || ' ' || s.value as seed, l."at", coalesce(led.new, 0) > 0 as new
+      from main.listings l join main.seeds s using (flow, seed_id) left join led using (flow, seed_id)
+      where l.offered > 0),
+    by_seed as (select *, max("at") filter (new) over (partition by flow, seed) as last_new from looked)
+    select flow, 'source' as what, source as name, count(*) as fruitless, last_new from by_source
+      where last_new is null or "at" > last_new group by flow, source, last_new having count(*) >= 20
+    union all
+    select flow, 'seed', seed, count(*), last_new from by_seed
+      where last_new is null or "at" > last_new group by flow, seed, last_new having count(*) >= 2
+    """,
+    {
+        "what": "source or seed",
+        "name": "the site, or the seed's kind and value",
+        "fruitless": "videos from it since then that were all refused (20 or more), or looks at the seed that offered "
+        "nothing new (2 or more)",
+        "last_new": "when it last gave something new, UTC; null where it never did",
+    },
+)
+
+ORIGINS = View(
+    "main.origins",
+    "Where each video was found: one with the same bytes at several addresses has a row for each.",
+    """
+    select flow, media_id, media_id as origin_id, url, source, "at" from main.media
+    union all
+    select r.flow, r.repeats, r.entity, c.url, r.source, r."at"
+    from main.rejects r left join main.candidates c on c.flow = r.flow and c.media_id = r.entity
+    where r.reason = 'duplicate'
+    """,
+    {"media_id": "id of the video that is kept", "origin_id": "id of the video at this address"},
+)
+
+VIEWS = (
+    SUPERSEDED,
+    *(_current(t.name, t.says) for t in TABLES),
+    FRAMES,
+    PROGRESS,
+    SOURCES,
+    YIELDS,
+    HOURLY,
+    DRY,
+    ORIGINS,
+)
 """In the order in which they can be made."""

@@ -1,0 +1,34 @@
+"""Reads what a stream holds at this moment, and ends: for people who ask, not for workers."""
+
+from collections.abc import AsyncIterator
+
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+SLOWEST = 10.0
+"""Seconds that the next message may take."""
+
+
+async def held(
+    js: JetStreamContext, stream: str, subject: str, config: ConsumerConfig | None = None
+) -> AsyncIterator[Msg]:
+    """Every message that a stream holds on a subject, oldest first; nothing where there is no such stream.
+
+    Raises nats.errors.TimeoutError where the server stops answering.
+    """
+    wanted = config or ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
+    try:
+        reading = await js.subscribe(subject, stream=stream, ordered_consumer=True, config=wanted)
+    except NotFoundError:
+        return
+    state = await reading.consumer_info()
+    left = (state.num_pending or 0) + (state.delivered.consumer_seq if state.delivered else 0)  # some are here already
+    try:
+        while left:
+            msg = await reading.next_msg(timeout=SLOWEST)
+            left = msg.metadata.num_pending
+            yield msg
+    finally:
+        await reading.unsubscribe()
