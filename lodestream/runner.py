@@ -7,6 +7,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -29,6 +30,8 @@ LONGEST_WAIT = 3600.0
 """Seconds before the next attempt at most, whatever a server asks for."""
 WINDOW = 256
 """Outputs of one input that are published at once."""
+LONG = 5.0
+"""Seconds of work after which its consumer may have become another's: see `flow.record.REST`."""
 NEXT_RECORD = 0.5
 """Seconds after which a worker has read the newest record of its flow."""
 OUTAGE_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -63,10 +66,14 @@ class Runner:
         state: Any,
         publisher: Publisher,
         judge: Callable[[str, str, int], Awaitable[Fate]],
+        stands: Callable[[], Awaitable[bool]],
     ) -> None:
-        """`judge(subject, recipe, sequence)` says what becomes of an input in the flow as it is deployed now."""
+        """`judge(subject, recipe, sequence)` says what becomes of an input in the flow as it is deployed now.
+
+        `stands()` says whether the consumer that inputs come from is still that of the node.
+        """
         self.flow, self.name, self.node, self.settings = flow, name, node, settings
-        self.parts, self.state, self.publisher, self._judge = parts, state, publisher, judge
+        self.parts, self.state, self.publisher, self._judge, self._stands = parts, state, publisher, judge, stands
         self.tally = Tally()
         self.letters = Letters(flow, name, node.type, publisher)
         self._decode = msgspec.json.Decoder(_union(node.takes)).decode if node.takes else None
@@ -81,6 +88,7 @@ class Runner:
         """Take one message to its end: outputs, a no, another try, or a dead letter."""
         started = time.perf_counter()
         item: Input | None = None
+        delivery.still_ours = partial(self._still_ours, started)
         try:
             item = self._read(delivery)
             fate = await self._judge(item.cause, item.recipe, delivery.seq)
@@ -99,6 +107,10 @@ class Runner:
             log.exception("failed", flow=self.flow, node=self.name, subject=delivery.subject, attempt=delivery.attempt)
             await self._later(delivery, item, error, None)
         self.tally.seconds += time.perf_counter() - started
+
+    async def _still_ours(self, started: float) -> bool:
+        """Whether its consumer stands, asked anew after work that took long."""
+        return time.perf_counter() - started < LONG or await self._stands()
 
     def _read(self, delivery: Delivery) -> Input:
         """Raises Malformed where the message is not what this node takes."""

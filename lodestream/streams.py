@@ -1,6 +1,7 @@
 """The streams that every instance has, made and kept as they must be."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import nats.errors
@@ -75,6 +76,12 @@ async def ensure_stream(nc: Client, wanted: dict[str, Any]) -> None:
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """The fields that differ; the server leaves out what is false or empty."""
     return [field for field, value in wanted.items() if found.get(field, type(value)()) != value]
+
+
+async def server_time(nc: Client) -> datetime:
+    """What time it is by the server's clock, the one that all go by: ours may be off. Raises LodeError."""
+    info = await ask(nc, f"STREAM.INFO.KV_{subjects.FLOWS_BUCKET}", {}) or {}
+    return datetime.fromisoformat(info["ts"])
 
 
 async def ask(nc: Client, what: str, body: dict[str, Any], *, may_lack: bool = False) -> dict[str, Any] | None:

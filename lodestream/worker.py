@@ -60,29 +60,38 @@ class Worker:
     def __init__(self, bus: Bus, declaration: Node, parts: Parts, state: Any, publisher: Publisher):
         self.bus, self.declaration, self.parts, self.state, self.publisher = bus, declaration, parts, state, publisher
         self.serving: dict[Consumer, Serving] = {}
+        self._retiring: dict[asyncio.Task[None], tuple[Consumer, Serving]] = {}
+        """What takes nothing more, but has work in hand that is still wanted."""
         self._newest = Newest(bus)
 
     def runners(self) -> list[Runner]:
-        """One for each consumer that is served."""
-        return [serving.runner for serving in self.serving.values()]
+        """One for each consumer that is served, and those that finish what they have in hand."""
+        return [serving.runner for serving in (*self.serving.values(), *(s for _, s in self._retiring.values()))]
 
     async def apply(self, flows: dict[str, Deployed]) -> None:
-        """Serve what the flows say, no more and no less; what did not change is not touched."""
-        wanted = {
+        """Serve what the flows say, no more and no less; what did not change is not touched.
+
+        Work in hand goes on to its end where its consumer stays, whatever else of the node changes.
+        """
+        there = {
             consumer: (flow, flow.nodes[consumer.node])
             for flow in flows.values()
             for consumer in flow.consumers()
-            if flow.nodes[consumer.node].type == self.declaration.type and not flow.nodes[consumer.node].paused
+            if flow.nodes[consumer.node].type == self.declaration.type
         }
+        wanted = {consumer: of for consumer, of in there.items() if not consumer.paused}
+        staying = {_identity(consumer) for consumer in there}
         stale = [c for c, s in self.serving.items() if c not in wanted or wanted[c][1] != s.node]
-        await asyncio.gather(*(self._drop(consumer) for consumer in stale))
+        gone = [s.puller.finish(GRACE) for c, s in self._retiring.values() if _identity(c) not in staying]
+        await asyncio.gather(*gone, *(self._retire(c) if _identity(c) in staying else self._drop(c) for c in stale))
         for consumer, (flow, node) in wanted.items():
             if consumer not in self.serving:
                 await self._take_up(consumer, flow, node)
 
     async def stop(self) -> None:
         """Finish what is in hand, hand back the rest."""
-        await asyncio.gather(*(self._drop(consumer) for consumer in list(self.serving)))
+        retiring = [serving.puller.finish(GRACE) for _, serving in self._retiring.values()]
+        await asyncio.gather(*retiring, *(self._drop(consumer) for consumer in list(self.serving)))
 
     async def _take_up(self, consumer: Consumer, flow: Deployed, node: DeployedNode) -> None:
         try:
@@ -102,6 +111,7 @@ class Worker:
             self.state,
             self.publisher,
             partial(self._judge, flow.flow, consumer.node, node),
+            partial(self._stands, flow.flow, consumer),
         )
         puller = Puller(
             self.bus,
@@ -121,13 +131,35 @@ class Worker:
             newest = (await self._newest.flows()).get(flow)
         except TimeoutError:
             return "later"
-        if newest is None or newest.nodes.get(name) != node:
+        now = newest.nodes.get(name) if newest else None
+        if now is None or (now.type, now.since) != (node.type, node.since):
             return "later"
-        return "work" if accepted else "skip"
+        return "work" if now.accepts(subject, recipe, seq) else "skip"
+
+    async def _stands(self, flow: str, consumer: Consumer) -> bool:
+        """Whether a consumer is in the newest record of its flow; False where the server does not answer."""
+        try:
+            newest = (await self._newest.flows()).get(flow)
+        except TimeoutError:
+            return False
+        return newest is not None and _identity(consumer) in map(_identity, newest.consumers())
 
     async def _drop(self, consumer: Consumer) -> None:
         serving = self.serving.pop(consumer)
         await serving.puller.stop(GRACE)
+
+    async def _retire(self, consumer: Consumer) -> None:
+        """Take nothing more from it, and let what is in hand come to its end."""
+        serving = self.serving.pop(consumer)
+        await serving.puller.close()
+        task = asyncio.create_task(serving.puller.finish(None))
+        self._retiring[task] = consumer, serving
+        task.add_done_callback(lambda done: self._retiring.pop(done))
+
+
+def _identity(consumer: Consumer) -> tuple[str, str, str]:
+    """What stays the same when filters or settings change: work that came from it can be acked as long as it stands."""
+    return consumer.stream, consumer.durable, consumer.since
 
 
 async def serve(node_type: str, process: Process) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 from nats.aio.msg import Msg
@@ -17,24 +19,33 @@ HEARTBEAT = 5.0
 """Seconds between the server's signs of life on an idle pull."""
 HELD_BACK = 1.0
 """Seconds without a new pull after the server refused one, or it would be asked again at once, for ever."""
+PARKED = 256
+"""Messages in hand without a place, from which on no more are asked for."""
 
 
 class Delivery:
     """One delivered message: its bytes, where it stands in its stream, and the ways to answer."""
 
-    __slots__ = ("_nc", "attempt", "data", "headers", "reply", "seq", "subject", "task", "touched")
+    __slots__ = (
+        *("_nc", "_puller", "attempt", "data", "headers", "reply", "seq", "still_ours", "subject", "task", "touched"),
+    )
     task: asyncio.Task[None]
     """Works on it."""
+    still_ours: Callable[[], Awaitable[bool]] | None
+    """Asked before it is acked: a consumer of the same name, made since, would take that for its own."""
 
-    def __init__(self, msg: Msg, nc: object, now: float):
+    def __init__(self, msg: Msg, nc: object, now: float, puller: "Puller"):
         self._nc, self.data, self.subject, self.reply, self.headers = nc, msg.data, msg.subject, msg.reply, msg.headers
+        self._puller = puller
         parts = msg.reply.split(".")
         at = 4 if len(parts) == 9 else 6
         self.attempt, self.seq, self.touched = int(parts[at]), int(parts[at + 1]), now
+        self.still_ours = None
 
     async def ack(self) -> None:
         """Done: never deliver it again. A lost ack costs one redelivery, which the identity subjects absorb."""
-        await self._nc.publish(self.reply)  # type: ignore[attr-defined]
+        if self.still_ours is None or await self.still_ours():
+            await self._nc.publish(self.reply)  # type: ignore[attr-defined]
 
     async def nak(self, delay: float) -> None:
         """Deliver it again after `delay` seconds."""
@@ -43,6 +54,17 @@ class Delivery:
     async def working(self) -> None:
         """Hold it for another ack wait."""
         await self._nc.publish(self.reply, b"+WPI")  # type: ignore[attr-defined]
+
+    @asynccontextmanager
+    async def parked(self) -> AsyncIterator[None]:
+        """Inside, it waits for something: another message has its place in the worker meanwhile."""
+        await self._puller.leave(self)
+        try:
+            yield
+        except Exception:
+            await self._puller.enter(self)
+            raise
+        await self._puller.enter(self)
 
 
 class Puller:
@@ -62,6 +84,10 @@ class Puller:
         self.window, self._ack_wait = window, ack_wait
         self._asked: dict[str, int] = {}
         self._live: dict[int, Delivery] = {}
+        self._parked: set[int] = set()
+        """Those of them that have no place."""
+        self._line: deque[tuple[asyncio.Future[None], int]] = deque()
+        """Those of these that want one."""
         self._credit = 0
         """Messages asked for that have not come."""
         self._tickets, self._stopping, self._hold, self._seen = 0, False, 0.0, 0.0
@@ -82,10 +108,21 @@ class Puller:
 
     async def stop(self, grace: float = 10.0) -> None:
         """Take nothing new, finish what is in hand within `grace` seconds, hand the rest back."""
+        await self.close()
+        await self.finish(grace)
+
+    async def close(self) -> None:
+        """Take nothing new."""
         self._stopping = True
         self._bus.on_lost.remove(self._forget)
         if not self._nc.is_closed:
             await self._sub.unsubscribe()
+
+    async def finish(self, grace: float | None) -> None:
+        """Once closed, wait for what is in hand, `grace` seconds at most (None: for ever), and hand the rest back."""
+        if grace is not None:
+            for seq in self._parked:
+                self._live[seq].task.cancel()
         if tasks := [delivery.task for delivery in self._live.values()]:
             _, late = await asyncio.wait(tasks, timeout=grace)
             for task in late:
@@ -95,12 +132,40 @@ class Puller:
 
     @property
     def in_hand(self) -> int:
-        """Messages being worked on."""
+        """Messages being worked on, the parked included."""
         return len(self._live)
+
+    @property
+    def at_work(self) -> int:
+        """Messages that have a place, of which there are `window`."""
+        return len(self._live) - len(self._parked)
+
+    async def leave(self, delivery: Delivery) -> None:
+        """Give up its place; it stays in hand."""
+        self._parked.add(delivery.seq)
+        self._next_in_line()
+        await self._pull()
+
+    async def enter(self, delivery: Delivery) -> None:
+        """Take a place again: in line with others that want one, and before any new message."""
+        if self._line or self.at_work >= self.window:
+            turn = self._loop.create_future()
+            self._line.append((turn, delivery.seq))
+            await turn
+        else:
+            self._parked.discard(delivery.seq)
+
+    def _next_in_line(self) -> None:
+        """Hand on places that have become free."""
+        while self._line and self.at_work < self.window:
+            turn, seq = self._line.popleft()
+            if not turn.done():  # it was cancelled while it waited
+                self._parked.discard(seq)
+                turn.set_result(None)
 
     async def _pull(self) -> None:
         """Ask for as many messages as there is room for, once that is half a window."""
-        room = self.window - len(self._live) - self._credit
+        room = min(self.window - self.at_work, self.window + PARKED - len(self._live)) - self._credit
         if room * 2 < self.window or self._stopping or not self._nc.is_connected or self._loop.time() < self._hold:
             return
         self._tickets += 1
@@ -116,11 +181,13 @@ class Puller:
             await self._status(msg)
             return
         self._use_credit()
-        delivery = Delivery(msg, self._nc, self._seen)
+        delivery = Delivery(msg, self._nc, self._seen, self)
         if (known := self._live.get(delivery.seq)) is not None:
             known.reply = delivery.reply  # redelivered while it is worked on: answer to the newer delivery
             return
         self._live[delivery.seq] = delivery
+        if len(self._live) - len(self._parked) > self.window:  # one that was parked has taken its place
+            self._parked.add(delivery.seq)
         delivery.task = self._loop.create_task(self._one(delivery))
 
     def _use_credit(self) -> None:
@@ -147,13 +214,18 @@ class Puller:
 
     async def _one(self, delivery: Delivery) -> None:
         try:
+            if delivery.seq in self._parked:
+                await self.enter(delivery)
             await self._handle(delivery)
         except asyncio.CancelledError:
             await delivery.nak(0)
             raise
         finally:
             self._live.pop(delivery.seq, None)
-        if 2 * (len(self._live) + self._credit) <= self.window:
+            self._parked.discard(delivery.seq)
+            if self._line:
+                self._next_in_line()
+        if 2 * (len(self._live) - len(self._parked) + self._credit) <= self.window:
             await self._pull()
 
     async def _tick(self) -> None:

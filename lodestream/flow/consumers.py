@@ -5,14 +5,14 @@ and made again. It may give everything again then: identities refuse a second ou
 """
 
 from collections.abc import Container, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from nats.aio.client import Client
 
 from lodestream.flow.model import Consumer, Deployed
 from lodestream.flow.record import rests
-from lodestream.streams import SECOND, ask
+from lodestream.streams import SECOND, ask, server_time
 from proto import subjects
 
 NODE, SINCE, UNTIL = "lode.node", "lode.since", "lode.until"
@@ -23,6 +23,8 @@ SETTINGS: dict[str, Any] = {
     "max_deliver": 6,
     "max_ack_pending": 20_000,
 }
+HELD = "2200-01-01T00:00:00Z"
+"""Until when the consumer of a paused node is: its `pause_until` tells it from one that rests."""
 COUNTING: dict[str, Any] = {"ack_policy": "none", "mem_storage": True, "inactive_threshold": 5 * SECOND}
 """A consumer that is only asked how much it would give."""
 
@@ -57,6 +59,9 @@ async def reconcile(nc: Client, record: Deployed) -> list[Done]:
         if key in found and _since(found[key]) == consumer.since and _rewire(found[key], consumer):
             await _update(nc, found[key], consumer)
             done.append(Done(consumer.durable, "filters changed", consumer.node))
+    for key, consumer in wanted.items():
+        if key in found and _since(found[key]) == consumer.since and _held(found[key]) != consumer.paused:
+            done.append(await _hold(nc, consumer, record.freed.get(consumer.durable, "")))
     stale = [key for key, info in found.items() if key not in wanted or _since(info) != wanted[key].since]
     for key in stale:
         await delete(nc, *key)
@@ -152,12 +157,32 @@ async def _create(nc: Client, consumer: Consumer, freed: str) -> float:
         metadata[UNTIL] = str(await last_sequence(nc, consumer.stream))
     names = {"name": consumer.durable, "durable_name": consumer.durable, "metadata": metadata}
     config = SETTINGS | names | _filters(consumer) | _start(consumer)
-    now = datetime.now(UTC)
-    rest = max(rests(freed, now.isoformat()), timedelta(0)) if freed else timedelta(0)
-    if rest:
-        config["pause_until"] = (now + rest).isoformat().replace("+00:00", "Z")
+    now = await server_time(nc)
+    rest = _rest(freed, now)
+    if rest or consumer.paused:
+        config["pause_until"] = _until(consumer, now + rest)
     await _put(nc, consumer, config, "create")
     return rest.total_seconds()
+
+
+def _held(info: Info) -> bool:
+    return info["config"].get("pause_until", "") == HELD
+
+
+async def _hold(nc: Client, consumer: Consumer, freed: str) -> Done:
+    """Pause a consumer, or let it go on when it has rested: from the answer on it gives nothing, or everything."""
+    now = await server_time(nc)
+    body = {"pause_until": _until(consumer, now + _rest(freed, now))}
+    await ask(nc, f"CONSUMER.PAUSE.{consumer.stream}.{consumer.durable}", body)
+    return Done(consumer.durable, "paused" if consumer.paused else "resumed", consumer.node)
+
+
+def _rest(freed: str, now: datetime) -> timedelta:
+    return max(rests(freed, now.isoformat()), timedelta(0)) if freed else timedelta(0)
+
+
+def _until(consumer: Consumer, rested: datetime) -> str:
+    return HELD if consumer.paused else rested.isoformat().replace("+00:00", "Z")
 
 
 def _start(consumer: Consumer) -> dict[str, Any]:

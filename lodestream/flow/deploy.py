@@ -5,7 +5,6 @@ between is healed by deploying again, and of two deploys at once the second is r
 """
 
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +18,7 @@ from lodestream.flow.lint import lint
 from lodestream.flow.model import Deployed, Flow
 from lodestream.flow.record import Facts, next_record, recipes_of
 from lodestream.flow.store import Conflict, Stored
-from lodestream.streams import ask
+from lodestream.streams import ask, server_time
 from proto import subjects
 
 TURNS = 8
@@ -60,21 +59,29 @@ class Removed(msgspec.Struct, frozen=True):
     purged: bool
 
 
-async def preview(nc: Client, flow: Flow, *, new_only: Collection[str] = ()) -> tuple[Diff, int]:
+async def preview(
+    nc: Client, flow: Flow, *, new_only: Collection[str] = (), reset: Collection[str] = ()
+) -> tuple[Diff, int]:
     """What deploying `flow` would do now, and the revision that this is true of."""
-    plan = await _plan(nc, flow, new_only)
+    plan = await _plan(nc, flow, new_only, reset)
     return plan.diff, plan.stored.revision
 
 
 async def deploy(
-    nc: Client, flow: Flow, *, expect_revision: int | None = None, new_only: Collection[str] = ()
+    nc: Client,
+    flow: Flow,
+    *,
+    expect_revision: int | None = None,
+    new_only: Collection[str] = (),
+    reset: Collection[str] = (),
 ) -> Report:
     """Make `flow` what runs; only what changed is touched.
 
-    The nodes in `new_only` get from their new wires only what comes from now on, not what is stored. Raises Conflict
-    where somebody else changed the flow meanwhile, or since `expect_revision`; LodeError where the server refuses.
+    `new_only` names new wires that give only what comes from now on (see `record.next_record`); the nodes in `reset`
+    do their work again. Raises Conflict where somebody else changed the flow meanwhile, or since `expect_revision`;
+    LodeError where the server refuses.
     """
-    plan = await _plan(nc, flow, new_only)
+    plan = await _plan(nc, flow, new_only, reset)
     revision = plan.stored.revision
     if expect_revision not in (None, revision):
         raise Conflict(f"flow {flow.name} is at revision {revision}, not {expect_revision}; look at it: lode flow diff")
@@ -115,12 +122,13 @@ class _Plan(NamedTuple):
     diff: Diff
 
 
-async def _plan(nc: Client, flow: Flow, new_only: Collection[str]) -> _Plan:
+async def _plan(nc: Client, flow: Flow, new_only: Collection[str], reset: Collection[str]) -> _Plan:
     stored = await store.load(nc, flow.name)
-    record = next_record(stored.record, flow, _now(), new_only=new_only, facts=await _facts(nc, flow.name, stored))
+    at, facts = await _now(nc), await _facts(nc, flow.name, stored)
+    record = next_record(stored.record, flow, at, new_only=new_only, reset=reset, facts=facts)
     wires = {wire for node in record.nodes.values() for wire in node.wires} if record is not stored.record else ()
     counts = await consumers.count(nc, wires, flow.name)
-    return _Plan(stored, record, diff(stored.record, record, flow, counts))
+    return _Plan(stored, record, diff(stored.record, record, flow, counts, reset))
 
 
 async def _facts(nc: Client, flow: str, stored: Stored) -> Facts:
@@ -168,7 +176,10 @@ async def remove(nc: Client, flow: str, *, purge: bool = False) -> Removed:
 
 
 async def pause(nc: Client, flow: str, nodes: Collection[str] = ()) -> list[str]:
-    """Let workers take nothing more for these nodes, or for all; gives those that ran. Raises LodeError."""
+    """Let workers take nothing more for these nodes, or for all; gives those that ran. Raises LodeError.
+
+    What they have in hand they finish; once this returns, the server gives them nothing.
+    """
     return await _set_paused(nc, flow, nodes, True)
 
 
@@ -178,23 +189,25 @@ async def resume(nc: Client, flow: str, nodes: Collection[str] = ()) -> list[str
 
 
 async def _set_paused(nc: Client, flow: str, nodes: Collection[str], paused: bool) -> list[str]:
-    def switch(record: Deployed) -> list[str]:
+    def switch(record: Deployed, at: str) -> list[str]:
         if unknown := [name for name in nodes if name not in record.nodes]:
             raise LodeError(f"flow {flow} has no node {unknown[0]!r}; its nodes: {', '.join(record.nodes)}")
         turned = [name for name in nodes or record.nodes if record.nodes[name].paused is not paused]
         for name in turned:
-            record.nodes[name].paused, record.at = paused, _now()
+            record.nodes[name].paused, record.at = paused, at
         return turned
 
-    return await _edit(nc, flow, switch)
+    turned = await _edit(nc, flow, switch)
+    await _converge(nc, flow, await store.load(nc, flow))
+    return turned
 
 
-async def _edit(nc: Client, flow: str, change: Callable[[Deployed], list[str]]) -> list[str]:
-    """Apply a change to the newest record, again when others were first; writes nothing where it changed nothing."""
+async def _edit(nc: Client, flow: str, change: Callable[[Deployed, str], list[str]]) -> list[str]:
+    """Apply a change, told the time, to the newest record, again when others were first; writes only what changed."""
     for turn in range(TURNS):
         stored = await store.load(nc, flow)
         record = stored.record or await store.refuse(nc, flow)
-        if not (done := change(record)):
+        if not (done := change(record, await _now(nc))):
             return []
         try:
             await store.save(nc, record, stored.revision)
@@ -221,13 +234,13 @@ async def _finish(nc: Client, record: Deployed) -> list[str]:
     temporary = [consumer for consumer in record.consumers() if consumer.temporary]
     through = {(c.durable, c.since) for c in temporary if await consumers.drained(nc, c)}
 
-    def drop(record: Deployed) -> list[str]:
+    def drop(record: Deployed, at: str) -> list[str]:
         gone = []
         for node in record.nodes.values():
             named = [(subjects.durable(node.type, b.slot), b.since) for b in node.backfills]
             node.backfills = [b for b, key in zip(node.backfills, named, strict=True) if key not in through]
             gone += [durable for durable, since in named if (durable, since) in through]
-        record.freed |= dict.fromkeys(gone, _now())
+        record.freed |= dict.fromkeys(gone, at)
         return gone
 
     gone = await _edit(nc, record.flow, drop) if through else []
@@ -236,5 +249,5 @@ async def _finish(nc: Client, record: Deployed) -> list[str]:
     return gone
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+async def _now(nc: Client) -> str:
+    return (await server_time(nc)).isoformat(timespec="microseconds")

@@ -1,11 +1,12 @@
 """Says beforehand what a deploy would do: consumers, wires with their backlog, and who does its work again, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from lodestream.flow.model import Deployed, DeployedNode, Flow, FlowNode
+from lodestream.flow.wires import label
 from lodestream.node import shaping_fields
 from lodestream.words import yaml_value
 from proto import subjects
@@ -62,27 +63,31 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
         return said
 
 
-def diff(old: Deployed | None, new: Deployed, flow: Flow, counts: Mapping[str, int]) -> Diff:
+def diff(
+    old: Deployed | None, new: Deployed, flow: Flow, counts: Mapping[str, int], reset: Collection[str] = ()
+) -> Diff:
     """The difference between a record and the next one, which `flow` led to.
 
-    `counts` are the messages now stored for each subject filter.
+    `counts` are the messages now stored for each subject filter; the nodes in `reset` were told to start again.
     """
     before = old.nodes if old else {}
-    nodes = [_change(name, before.get(name), new, flow, counts) for name in new.nodes]
+    nodes = [_change(name, before.get(name), new, flow, counts, name in reset) for name in new.nodes]
     retyped = [name for name in before if name in new.nodes and before[name].type != new.nodes[name].type]
     gone = [name for name in before if name not in new.nodes]
     nodes += [NodeChange(node=name, type=before[name].type, kind="removed") for name in [*gone, *retyped]]
     return Diff(flow=new.flow, first=old is None, text=old is None or old.text != new.text, nodes=nodes)
 
 
-def _change(name: str, old: DeployedNode | None, new: Deployed, flow: Flow, counts: Mapping[str, int]) -> NodeChange:
+def _change(
+    name: str, old: DeployedNode | None, new: Deployed, flow: Flow, counts: Mapping[str, int], reset: bool
+) -> NodeChange:
     now = new.nodes[name]
     if old is None or old.type != now.type:
         laid = _laid(list(now.wires), [w for w in now.wires if w not in now.starts], counts)
         return NodeChange(node=name, type=now.type, kind="added", **laid)
     settings = _settings(flow.nodes[name], old)
     cut = [label(wire) for wire in old.wires if wire not in now.wires]
-    why = _why(flow.nodes[name], settings, old, now)
+    why = _why(flow.nodes[name], settings, old, now, reset)
     if now.since != old.since:
         laid = _laid(list(now.wires), [w for w in now.wires if w not in now.starts], counts)
         return NodeChange(node=name, type=now.type, kind="recomputes", why=why, settings=settings, cut=cut, **laid)
@@ -107,26 +112,20 @@ def _settings(node: FlowNode, old: DeployedNode) -> list[SettingChange]:
     return [SettingChange(n, old.settings.get(n), node.given.get(n), n in shaping) for n in names]
 
 
-def _why(node: FlowNode, settings: list[SettingChange], old: DeployedNode, now: DeployedNode) -> str:
+def _why(node: FlowNode, settings: list[SettingChange], old: DeployedNode, now: DeployedNode, reset: bool) -> str:
     """Why a node does its work again; empty where it does not."""
     started = now.since != old.since
     kept = [(wire, set(old.wires[wire]), set(now.wires[wire])) for wire in now.wires if wire in old.wires]
     shaping = [change.name for change in settings if change.recomputes]
     why = [f"{label(wire)} changes" for wire, before, after in kept if after - before and before - after]
+    if reset:
+        why.insert(0, "it is reset")
     if started and old.revised(node.declaration, node.settings):
         why.insert(0, f"{', '.join(shaping)} changed" if shaping else f"node type {now.type} was revised")
     if started and not why:
         back = [label(wire) for wire, before, after in kept if after - before]
         why = [f"older messages of {wire} count again" for wire in back] or ["no consumer is free to fill its new wire"]
     return " and ".join(why)
-
-
-def label(wire: str) -> str:
-    """A wire's subject filter as a flow file names it: `get.media`; where people publish, as it is."""
-    if subjects.is_seed(wire):
-        return wire
-    address = subjects.parse(wire)
-    return f"{address.node}.{address.port}"
 
 
 def _lines(change: NodeChange) -> list[str]:
@@ -142,7 +141,8 @@ def _lines(change: NodeChange) -> list[str]:
         said.append(f"{head}: {setting.name} {_value(setting.before)} -> {_value(setting.after)}{free}")
     new = "wire" if change.kind in ("added", "recomputes") else "new wire"
     said += [f"{head}: {new} {wire}, {count:,} waiting" for wire, count in change.wires.items()]
-    said += [f"{head}: {new} {wire}, new messages only" for wire in change.new_only]
+    since = "only what came since it was laid" if change.kind == "recomputes" else "new messages only"
+    said += [f"{head}: {new} {wire}, {since}" for wire in change.new_only]
     return said + [f"{head}: wire {wire} removed" for wire in change.cut]
 
 

@@ -54,6 +54,8 @@ class Consumer(NamedTuple):
     """Stream sequence that it starts from."""
     temporary: bool = False
     """Whether it is a backfill."""
+    paused: bool = False
+    """Whether it gives nothing for now."""
 
 
 class Backfill(msgspec.Struct, frozen=True):
@@ -127,12 +129,14 @@ class Deployed(msgspec.Struct, kw_only=True, omit_defaults=True):
         return [c for name in self.nodes for c in self._consumers_of(name)]
 
     def _consumers_of(self, name: str) -> list[Consumer]:
-        node, stream = self.nodes[name], subjects.stream(self.flow)
+        node, stream, paused = self.nodes[name], subjects.stream(self.flow), self.nodes[name].paused
         if not node.slot:
-            return [Consumer(subjects.SEEDS, self.flow, name, self.filters(name), node.since, node.start)]
-        own = Consumer(stream, subjects.durable(node.type, node.slot), name, self.filters(name), node.since, node.start)
+            stream, durable = subjects.SEEDS, self.flow
+        else:
+            durable = subjects.durable(node.type, node.slot)
+        own = Consumer(stream, durable, name, self.filters(name), node.since, node.start, paused=paused)
         return [own] + [
-            Consumer(stream, subjects.durable(node.type, b.slot), name, tuple(b.filters), b.since, 1, True)
+            Consumer(stream, subjects.durable(node.type, b.slot), name, tuple(b.filters), b.since, 1, True, paused)
             for b in node.backfills
         ]
 

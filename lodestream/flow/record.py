@@ -38,16 +38,23 @@ NOTHING = Facts()
 
 
 def next_record(
-    old: Deployed | None, flow: Flow, at: str, *, new_only: Collection[str] = (), facts: Facts = NOTHING
+    old: Deployed | None,
+    flow: Flow,
+    at: str,
+    *,
+    new_only: Collection[str] = (),
+    reset: Collection[str] = (),
+    facts: Facts = NOTHING,
 ) -> Deployed:
     """The record that deploying `flow` at time `at` (ISO 8601) leads to; `old` itself where nothing changes.
 
-    The nodes in `new_only` get from their new wires only what is not stored yet. Raises LodeError where there is no
-    such node, or no consumer is free.
+    New wires that `new_only` names (`NODE`: all of a node; `NODE:SOURCE`: those from one node, or from one port of it)
+    give only what is not stored yet. The nodes in `reset` do their work again. Raises LodeError where there is no such
+    node or wire, or no consumer is free.
     """
-    if missing := [name for name in new_only if name not in flow.nodes]:
-        raise LodeError(f"new only: flow {flow.name} has no node {missing[0]}")
-    new = _Next(old, flow, at, new_only, facts).record()
+    if missing := [name for name in reset if name not in flow.nodes]:
+        raise LodeError(f"flow {flow.name} has no node {missing[0]!r}; its nodes: {', '.join(flow.nodes)}")
+    new = _Next(old, flow, at, new_only, reset, facts).record()
     if old and (old.text, old.nodes) == (new.text, new.nodes):
         return old
     return new
@@ -102,12 +109,21 @@ def _starts_again(
 class _Next:
     """One turn from a record to the next; hands out the slots."""
 
-    def __init__(self, old: Deployed | None, flow: Flow, at: str, new_only: Collection[str], facts: Facts):
-        self._flow, self._at, self._new_only, self._facts = flow, at, new_only, facts
+    def __init__(
+        self,
+        old: Deployed | None,
+        flow: Flow,
+        at: str,
+        new_only: Collection[str],
+        reset: Collection[str],
+        facts: Facts,
+    ):
+        self._flow, self._at, self._reset, self._facts = flow, at, reset, facts
         self._old = old.nodes if old else {}
         self._before = old or facts.removed
         self._recipes = wires.recipes(flow)
         self._wires = {name: _wires(flow, node, self._recipes) for name, node in flow.nodes.items()}
+        self._new_only = {each for asked in new_only for each in self._named(asked)}
         self._resting = _resting(self._before, at)
         self._known = {*self._resting, *(c.durable for c in self._before.consumers())} if self._before else set()
         """Durables that a worker may still pull from."""
@@ -130,7 +146,9 @@ class _Next:
     def _staying(self, name: str) -> DeployedNode | None:
         """The node as it was, its backfills cut to the wires that it still has; None where it starts anew."""
         old, node, wanted = self._old.get(name), self._flow.nodes[name], self._wires[name]
-        if old is None or old.type != node.declaration.type or _starts_again(old, node, wanted, self._facts.seen):
+        if old is None or old.type != node.declaration.type or name in self._reset:
+            return None
+        if _starts_again(old, node, wanted, self._facts.seen):
             return None
         backfills = [Backfill(b.slot, b.since, [f for f in b.filters if f in wanted]) for b in old.backfills]
         return DeployedNode(
@@ -177,13 +195,24 @@ class _Next:
     def _starts(self, name: str, old: DeployedNode | None) -> dict[str, int]:
         """The first sequence of each wire that gives only what is new: those that did, and new ones where asked."""
         laid, starts = (old.wires, dict(old.starts)) if old else ({}, {})
-        if name in self._new_only:
-            added = [wire for wire in self._wires[name] if wire not in laid]
-            starts |= {
-                wire: 1 + (self._facts.last_seed if subjects.is_seed(wire) else self._facts.last_output)
-                for wire in added
-            }
+        starts |= {
+            wire: 1 + (self._facts.last_seed if subjects.is_seed(wire) else self._facts.last_output)
+            for wire in self._wires[name]
+            if wire not in laid and (name, wire) in self._new_only
+        }
         return {wire: first for wire, first in starts.items() if wire in self._wires[name]}
+
+    def _named(self, asked: str) -> list[tuple[str, str]]:
+        """The wires, each with its node, that `NODE` or `NODE:SOURCE` stands for."""
+        name, only, source = asked.partition(":")
+        if name not in self._flow.nodes:
+            raise LodeError(f"new only: flow {self._flow.name} has no node {name}")
+        labels = {wire: wires.label(wire) for wire in self._wires[name]}
+        found = [(name, wire) for wire, label in labels.items() if not only or label.startswith(source + ".")]
+        found += [(name, wire) for wire, label in labels.items() if label == source]
+        if not found:
+            raise LodeError(f"new only: {source} does not feed {name}; it is fed by {', '.join(labels.values())}")
+        return found
 
     def _slot(self, name: str, kind: str) -> int:
         slot = self._free(kind)

@@ -7,6 +7,7 @@ from lodestream.flow.load import Problem, Spot
 from lodestream.flow.model import Flow, Wire
 from lodestream.node import Node
 from lodestream.palette import feeds, kind_of, takes
+from proto import subjects
 
 SOURCES = 64
 """Names that one `from` can list."""
@@ -98,3 +99,11 @@ def recipes(flow: Flow) -> dict[str, list[str]]:
 def carried(giver: Node, wire: Wire, recipes: list[str]) -> list[str]:
     """The recipes on a wire whose giver has these: none ("") on a port that no setting changes."""
     return [""] if wire.port in giver.stable else recipes
+
+
+def label(wire: str) -> str:
+    """A wire's subject filter as a flow file names it: `get.media`; where people publish, as it is."""
+    if subjects.is_seed(wire):
+        return wire
+    address = subjects.parse(wire)
+    return f"{address.node}.{address.port}"

@@ -93,6 +93,10 @@ async def _consumer(bus: Bus) -> None:
     )
 
 
+async def _stands() -> bool:
+    return True
+
+
 async def _work(*_: object) -> Fate:
     """Every input is of the flow as deployed."""
     return "work"
@@ -102,7 +106,7 @@ async def _engine(bus: Bus) -> None:
     publisher = await Publisher(bus).start()
     with tempfile.TemporaryDirectory() as folder:
         parts = Parts(open_objects(f"file://{folder}"), None, Path(folder), structlog.get_logger())  # type: ignore[arg-type]
-        runner = Runner(FLOW, "noop", NOOP, Settings(), parts, None, publisher, _work)
+        runner = Runner(FLOW, "noop", NOOP, Settings(), parts, None, publisher, _work, _stands)
         puller = Puller(bus, subjects.next_message(STREAM, "noop-1"), runner.handle, window=WINDOW)
         await puller.start()
         while runner.tally.taken < COUNT:

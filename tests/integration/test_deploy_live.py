@@ -158,34 +158,66 @@ async def test_the_end_is_that_of_the_last_flow_run_alone(
     assert {len(found) for name, found in alone.items() if name.startswith("g")} == {2 * SEEDS}
 
 
-async def test_a_worker_that_missed_a_change_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@asynccontextmanager
+async def one_worker(url: str, folder: Path, text: str) -> AsyncIterator[tuple[Client, Worker, Publisher]]:
+    """A worker of type `get` that serves a flow as it is deployed now, and hears of no change."""
+    bus = await connect(url, patience=5)
+    await ensure_streams(bus.nc)
+    await put(bus.nc, text)
+    publisher = await Publisher(bus).start()
+    parts = Parts(open_objects(f"file://{folder}"), None, folder, structlog.get_logger())  # type: ignore[arg-type]
+    worker = Worker(bus, TYPES["get"], parts, None, publisher)
+    await worker.apply(await deployed_flows(bus))
+    yield bus.nc, worker, publisher
+    await worker.stop()
+    await publisher.stop()
+    await bus.close()
+
+
+async def offer(publisher: Publisher, *names: str) -> None:
+    """Publish what `find` would give."""
+    for name in names:
+        message = Candidate(id=name, url="", source="", seed="s")
+        await publisher.publish(subjects.output("live", "find", "find", "candidate", name), encode(message))
+
+
+G = HEAD + "  g: {type: get, from: find}\n"
+
+
+async def test_nothing_is_taken_once_pause_returns(tmp_path: Path) -> None:
+    with start_nats(tmp_path) as server:
+        async with one_worker(server.url, tmp_path, G) as (nc, worker, publisher):
+            await offer(publisher, "before")
+            assert await pause(nc, "live", ["g"]) == ["g"]
+            taken = (await nc.jetstream().consumer_info("FLOW_live", "get-1")).delivered.consumer_seq
+            await offer(publisher, *(f"c{n}" for n in range(50)))
+            await asyncio.sleep(1)
+            info = await nc.jetstream().consumer_info("FLOW_live", "get-1")
+            assert (info.delivered.consumer_seq, info.num_pending) == (taken, 51 - taken)
+            await resume(nc, "live", ["g"])
+            await worker.apply(await deployed_flows(worker.bus))
+            async with asyncio.timeout(30):
+                await quiet(nc)
+            assert len((await results(nc))["g"]) == 51
+
+
+async def test_a_worker_that_missed_a_change_works_only_where_it_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lodestream.worker.FRESH", 0.0)
     with start_nats(tmp_path) as server:
-        bus = await connect(server.url, patience=5)
-        await ensure_streams(bus.nc)
-        await put(bus.nc, HEAD + "  g: {type: get, from: find}\n")
-        publisher = await Publisher(bus).start()
-        parts = Parts(open_objects(f"file://{tmp_path}"), None, tmp_path, structlog.get_logger())  # type: ignore[arg-type]
-        worker = Worker(bus, TYPES["get"], parts, None, publisher)
-        before = await deployed_flows(bus)
-        await worker.apply(before)
-        await pause(bus.nc, "live", ["g"])
-        await publisher.publish(
-            subjects.output("live", "find", "find", "candidate", "c"),
-            encode(Candidate(id="c", url="", source="", seed="s")),
-        )
-        js = bus.nc.jetstream()
-        while not (await js.consumer_info("FLOW_live", "get-1")).num_redelivered:
-            await asyncio.sleep(0.05)
-        assert (await results(bus.nc))["g"] == set()
-        await resume(bus.nc, "live", ["g"])
-        await worker.apply(await deployed_flows(bus))
-        async with asyncio.timeout(20):
-            await quiet(bus.nc)
-        assert (await results(bus.nc))["g"] == {("c", "")}
-        await worker.stop()
-        await publisher.stop()
-        await bus.close()
+        async with one_worker(server.url, tmp_path, G) as (nc, worker, publisher):
+            await put(nc, G.replace("find}", "find, concurrency: 3}"))
+            await offer(publisher, "free")
+            async with asyncio.timeout(30):
+                await quiet(nc)
+            assert (await results(nc))["g"] == {("free", "")}
+            old = (await load_deployed(nc, "live")).nodes["g"]
+            await put(nc, G.replace("find}", "find, word: new}"))
+            recipe = "flow.live.find.find.candidate.x", "", 9
+            assert old.accepts(*recipe)
+            assert await worker._judge("live", "g", old, *recipe) == "later"
+            assert not await worker._stands("live", next(iter(worker.serving)))
 
 
 async def test_a_crowd_that_asks_what_is_deployed_is_answered_by_one_reading(tmp_path: Path) -> None:

@@ -72,7 +72,10 @@ class Bench:
         async def judge(subject: str, recipe: str, seq: int) -> Fate:
             return fate(subject)
 
-        runner = Runner(self.flow, "mine", node, settings, parts, None, self.publisher, judge)
+        async def stands() -> bool:
+            return True
+
+        runner = Runner(self.flow, "mine", node, settings, parts, None, self.publisher, judge, stands)
         stream = subjects.stream(self.flow)
         options = {"window": 8, **options}
         puller = Puller(self.bus, subjects.next_message(stream, "probe-1"), runner.handle, **options)
