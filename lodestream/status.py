@@ -102,6 +102,8 @@ class Status(msgspec.Struct, kw_only=True):
     home: str
     since: str
     nats_url: str
+    nats_answers: bool = True
+    """Whether the server answers; where it does not, nothing is known of flows."""
     ready: bool
     processes: list[Process]
     flows: list[FlowStatus]
@@ -130,6 +132,24 @@ async def gather(bus: Bus, home: Home, state: State, only: str = "") -> Status:
             *(p for flow in flows for p in _flow_problems(flow)),
             *_disk_problems(disk),
         ],
+    )
+
+
+def without_server(home: Home, state: State) -> Status:
+    """What can be said of an instance whose server does not answer."""
+    usage = shutil.disk_usage(home.root)
+    disk = Disk(usage.free, usage.total)
+    waits = f"NATS does not answer at {state.nats_url}: everything waits for it; see: lode logs nats"
+    return Status(
+        home=str(home.root),
+        since=state.since,
+        nats_url=state.nats_url,
+        nats_answers=False,
+        ready=state.ready,
+        processes=state.processes,
+        flows=[],
+        disk=disk,
+        problems=[waits, *_process_problems(state), *_disk_problems(disk)],
     )
 
 

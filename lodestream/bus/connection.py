@@ -14,6 +14,10 @@ from lodestream.errors import LodeError
 log = structlog.get_logger()
 
 
+class Away(LodeError):
+    """No server answers."""
+
+
 @dataclass
 class Bus:
     """A connection, and those to be told when it breaks: what was in flight then never gets its answer."""
@@ -37,7 +41,7 @@ async def connect(
 ) -> Bus:
     """A bus; waits for the server, for `patience` seconds at most (None: for ever).
 
-    Raises LodeError where nobody answers in time or the password is wrong.
+    Raises Away where nobody answers in time, LodeError where the password is wrong.
     """
     loop = asyncio.get_running_loop()
     end = None if patience is None else loop.time() + patience
@@ -48,8 +52,7 @@ async def connect(
             raise LodeError(f"NATS at {url} refuses user {user!r}: wrong name or password") from None
         except (OSError, nats.errors.Error) as error:
             if end is not None and loop.time() >= end:
-                why = f"no NATS server answers at {url} ({error or 'timed out'}); start one with: lode up"
-                raise LodeError(why) from None
+                raise Away(f"no NATS server answers at {url} ({error or 'timed out'})") from None
             await asyncio.sleep(0.2)
 
 

@@ -25,11 +25,14 @@ PATIENCE = 3.0
 
 @asynccontextmanager
 async def operator() -> "AsyncIterator[Bus]":
-    """A connection with every right. Raises LodeError, with what to do, where nothing is up or it stops answering."""
+    """A connection with every right.
+
+    Raises LodeError, with what to do, where nothing is up; Away where the server does not answer, or stops answering.
+    """
     import nats.errors
     from nats.js.errors import ServiceUnavailableError
 
-    from lodestream.bus import connect
+    from lodestream.bus import Away, connect
     from lodestream.local import Home, connection
 
     url, user, password = connection(require_up(Home.find()))
@@ -41,7 +44,7 @@ async def operator() -> "AsyncIterator[Bus]":
     except ServiceUnavailableError as error:
         raise LodeError(f"NATS takes nothing more: {error.description}; see: lode status, lode doctor") from None
     except (nats.errors.TimeoutError, nats.errors.ConnectionClosedError, nats.errors.NoServersError):
-        raise LodeError("the NATS server stopped answering; see: lode status, lode logs nats") from None
+        raise Away("the NATS server stopped answering; see: lode status, lode logs nats") from None
     finally:
         await bus.close()
 

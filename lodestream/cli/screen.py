@@ -23,7 +23,7 @@ def whole(status: "Status") -> "list[RenderableType]":
     parts: list[RenderableType] = [heading(status)]
     for flow in status.flows:
         parts += ["", flow_heading(flow), flow_table(flow), *flow_yield(flow)]
-    if not status.flows:
+    if not status.flows and status.nats_answers:
         parts += ["", "No flow is deployed."]
         parts += ['Write one: lode flow new cats --query "cat jumps"; put it to work: lode flow deploy cats.yaml']
     parts += ["", processes(status)]

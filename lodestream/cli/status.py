@@ -1,8 +1,14 @@
 """`lode status`: where everything stands."""
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from lodestream.cli.commands import asynchronous, complete_flow, examples
+
+if TYPE_CHECKING:
+    from lodestream.status import Status
 
 EVERY = 1.0
 """Seconds between looks with --watch."""
@@ -16,38 +22,42 @@ EVERY = 1.0
 async def status(flow: str, watch: bool, as_json: bool) -> None:
     """Show where everything stands.
 
-    For each node: its workers, messages waiting and in flight, what it gave, rejected and could not do, and what it
-    is at now.
+    For each node: its workers, messages waiting and in flight, what it gave, skipped as known, rejected and could not
+    do, and what it is at now; for each flow, new videos by the hour and what has run dry. Ends with status 1 where the
+    server does not answer.
     """
     import asyncio
 
     from lodestream.cli import output, screen
+
+    found = await _look(flow)
+    if as_json:
+        output.print_json(found)
+    elif not watch:
+        output.show(*screen.whole(found))
+    else:
+        with output.Redrawn() as redrawn:
+            while True:
+                redrawn.show(*screen.whole(found))
+                await asyncio.sleep(EVERY)
+                found = await _look(flow)
+    if not found.nats_answers:
+        sys.exit(1)
+
+
+async def _look(flow: str) -> "Status":
+    """The status at this moment. Raises LodeError where nothing is up, or there is no such flow."""
+    from lodestream.bus import Away
     from lodestream.cli.instance import nothing_up, operator
     from lodestream.errors import LodeError
     from lodestream.local import Home, read_state
-    from lodestream.status import Status, gather
+    from lodestream.status import gather, without_server
 
     home = Home.find()
-
-    async with operator() as bus:
-
-        async def look() -> Status:
-            if (state := read_state(home)) is None:
-                raise LodeError(nothing_up(home))
+    if (state := read_state(home)) is None:
+        raise LodeError(nothing_up(home))
+    try:
+        async with operator() as bus:
             return await gather(bus, home, state, flow)
-
-        first = await look()
-        if as_json:
-            output.print_json(first)
-        elif not watch:
-            output.show(*screen.whole(first))
-        else:
-            with output.Redrawn() as redrawn:
-                redrawn.show(*screen.whole(first))
-                while True:
-                    await asyncio.sleep(EVERY)
-                    try:
-                        first = await look()
-                        redrawn.show(*screen.whole(first))
-                    except LodeError as error:
-                        redrawn.show(*screen.whole(first), f"! {error}")
+    except Away:
+        return without_server(home, state)
