@@ -84,7 +84,7 @@ class _Decoder:
         self.waiting: dict[int | None, int] = {}
         """Index of each packet whose picture is yet to come, by its own presentation time."""
         self.held: list[tuple[int, Any]] = []
-        """Pictures that came out last: given when the packet after them is found good as well."""
+        """Pictures that came out: given when all that they may refer to is out too, and the packet after them good."""
         self.broken: int | None = None
         """The packet since which pictures are not to be trusted."""
         self.key: int | None = None
@@ -107,18 +107,37 @@ class _Decoder:
         if index - self.waiting.get(packet.pts, -_REORDERED) >= _REORDERED:
             self.waiting[packet.pts] = index
         came = self._decode(index, packet)
-        given, self.held, self.fed = self._good(), came, index
+        given, self.fed = self._settled(), index
+        self.held += came
         return out + given
 
     def finish(self) -> list[tuple[int, Any]]:
         """The pictures that are still to come."""
-        came = self._decode(None, None) if self.context.is_open else []
-        given, self.held = self._good() + came, []
+        if self.context.is_open:
+            self.held += self._decode(None, None)
+        given, self.held = self._good(), []
         return given
 
     def _can_begin(self, index: int) -> bool:
         """Whether to go on here after damage; not where pictures are counted, because lost ones would not be."""
         return bool(self.scan.looks[index] & Look.KEY) and not self.scan.timeless
+
+    def _settled(self) -> list[tuple[int, Any]]:
+        """Takes from those held what nothing can spoil any more, in the order of showing.
+
+        A picture may be shown before one that it refers to, and FFmpeg may call only the latter corrupt: so it waits
+        until that is out, too.
+        """
+        self.held = self._good()
+        if self.scan.timeless:
+            ready = max(0, len(self.held) - self.context.has_b_frames)
+        else:
+            shown = max((self.scan.pts[i] for i, _ in self.held), default=0)
+            due = [i for i in self.waiting.values() if self.scan.pts[i] > shown]
+            first = min(due, default=len(self.scan.pts))
+            ready = next((n for n, (i, _) in enumerate(self.held) if i > first), len(self.held))
+        given, self.held = self.held[:ready], self.held[ready:]
+        return given
 
     def _good(self) -> list[tuple[int, Any]]:
         return [(i, frame) for i, frame in self.held if self.broken is None or i < self.broken]
@@ -137,6 +156,8 @@ class _Decoder:
         check_size(frame.width, frame.height)
         if self.scan.timeless:
             self.counted += 1
+            if frame.is_corrupt and self.broken is None:
+                self.broken = self.counted - 1 - self.context.has_b_frames
             return self.counted - 1 if self.broken is None else None
         index = self.waiting.pop(frame.pts, None)
         if index is None or self._leads(index) or (self.broken is not None and index >= self.broken):
