@@ -11,6 +11,8 @@ from enum import IntFlag
 _START_CODE = re.compile(b"\0\0\1")
 _ILLEGAL_IN_A_NAL = (b"\0\0\0", b"\0\0\1", b"\0\0\2")
 _RECOVERY_POINT = 6
+_HOLE = bytes(128)
+"""Zeros that no encoder of VP8, VP9 or AV1 writes in a row: a part of the file that never arrived."""
 
 
 class Look(IntFlag):
@@ -35,6 +37,8 @@ class PacketReader:
 
     def look(self, data: bytes, is_key: bool) -> Look:
         """What one packet is; `is_key` is what its container says of it."""
+        if self.codec in ("vp8", "vp9", "av1") and _HOLE in data:
+            return Look.SHOWN | Look.BAD
         if self.codec == "vp8":
             return (Look.SHOWN if data[:1] and data[0] & 16 else Look(0)) | _both(is_key and not data[0] & 1)
         if self.codec == "vp9":

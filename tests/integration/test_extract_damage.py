@@ -81,6 +81,34 @@ def test_wherever_a_block_is_overwritten_no_wrong_frame_is_kept(clip: Clip, tmp_
         assert len(result.times) == 100 or result.damage or result.unusable, seed
 
 
+def test_what_the_decoder_notices_costs_what_is_shown_before_it_too(tmp_path: Path) -> None:
+    """A picture is shown before the one that it refers to, and FFmpeg calls only the latter corrupt."""
+    clip = Clip("noticed", seconds=2, bframes=2)
+    good = decoded(clip)
+    with av.open(str(_file(tmp_path, encoded(clip)))) as container:
+        hit = [packet for packet in container.demux(video=0) if packet.size and packet.size > 200][1::2]
+    noticed = 0
+    for packet in hit:
+        data = bytearray(encoded(clip))
+        at = packet.pos + packet.size // 2
+        data[at : at + 4] = b"\x5a\xa5\x5a\xa5"
+        result = extract(bytes(data), tmp_path / str(packet.pos), every=EVERY_FRAME)
+        if len(result.times) < len(good):
+            noticed += 1
+            assert result.jpegs == [good[time // 40] for time in result.times], packet
+    assert noticed >= 3
+
+
+def test_zeros_where_a_part_never_arrived_cost_their_group(tmp_path: Path) -> None:
+    data = bytearray(encoded(WEBM))
+    with av.open(str(_file(tmp_path, encoded(WEBM)))) as container:
+        hit = next(p for p in container.demux(video=0) if p.is_keyframe and p.pts and p.size > 1000)
+    data[hit.pos + 500 : hit.pos + 900] = bytes(400)
+    result = extract(bytes(data), tmp_path / "out", every=EVERY_FRAME)
+    assert result.jpegs == decoded(WEBM)[:24] + decoded(WEBM)[50:]
+    assert "frames are incomplete" in result.damage
+
+
 @pytest.mark.parametrize("clip", [MP4, WEBM, TRANSPORT, HEVC], ids=lambda clip: clip.name)
 def test_a_hundred_mutations_give_frames_or_a_reason(clip: Clip, tmp_path: Path) -> None:
     for seed in range(25):
