@@ -7,13 +7,17 @@ import click
 
 from lodestream.cli.commands import asynchronous, complete_flow, confirm, examples
 from lodestream.cli.flow_file import FILE, checked, lint, new
+from lodestream.cli.flow_rm import rm
 
 if TYPE_CHECKING:
     from lodestream.cli.output import Cell
     from lodestream.flow.diff import Diff
     from lodestream.status import FlowStatus
 
-NEW_ONLY = "Node whose new wires give only what comes from now on, not what is stored. May be given more than once."
+NEW_ONLY = (
+    "Node whose new wires give only what comes from now on, not what is stored; NODE:SOURCE for the wire from one "
+    "node. May be given more than once."
+)
 
 
 @click.group(
@@ -27,7 +31,7 @@ def flow() -> None:
 
 @flow.command(epilog=examples("lode flow diff cats.yaml"))
 @click.argument("file", type=FILE)
-@click.option("--new-only", metavar="NODE", multiple=True, help=NEW_ONLY)
+@click.option("--new-only", metavar="NODE[:SOURCE]", multiple=True, help=NEW_ONLY)
 @asynchronous
 async def diff(file: Path, new_only: tuple[str, ...]) -> None:
     """Say what a deploy would do, and touch nothing."""
@@ -52,9 +56,9 @@ def _print_diff(diff: "Diff") -> None:
     output.show(Text.assemble("flow ", (diff.flow, "bold")), *lines)
 
 
-@flow.command(epilog=examples("lode flow deploy cats.yaml", "lode flow deploy cats.yaml --new-only frames --yes"))
+@flow.command(epilog=examples("lode flow deploy cats.yaml", "lode flow deploy cats.yaml --new-only frames:more --yes"))
 @click.argument("file", type=FILE)
-@click.option("--new-only", metavar="NODE", multiple=True, help=NEW_ONLY)
+@click.option("--new-only", metavar="NODE[:SOURCE]", multiple=True, help=NEW_ONLY)
 @click.option("--yes", is_flag=True, help="Do not ask, also where work is done again.")
 @asynchronous
 async def deploy(file: Path, new_only: tuple[str, ...], yes: bool) -> None:
@@ -123,27 +127,29 @@ async def show(name: str) -> None:
         click.echo((await store.load_deployed(bus.nc, name)).text.rstrip("\n"))
 
 
-@flow.command(epilog=examples("lode flow rm cats", "lode flow rm cats --purge"))
+@flow.command(epilog=examples("lode flow reset cats get", "lode flow reset cats get frames --yes"))
 @click.argument("name", metavar="FLOW", shell_complete=complete_flow)
-@click.option("--purge", is_flag=True, help="Its stream as well: seeds, outputs and dead letters. Objects stay.")
+@click.argument("nodes", metavar="NODE...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @asynchronous
-async def rm(name: str, purge: bool, yes: bool) -> None:
-    """Stop a flow.
+async def reset(name: str, nodes: tuple[str, ...], yes: bool) -> None:
+    """Let nodes do their work again, from the beginning of their wires.
 
-    What it gave is kept, and deploying it again finds that done.
+    What is remembered of it (the memo) is not computed again, and what was given once is known and not given twice:
+    to have that anew as well, change a setting that shapes it. It says first how many messages wait.
     """
     from lodestream.cli import output
     from lodestream.cli.instance import operator
-    from lodestream.cli.wording import plural
     from lodestream.flow import deploy as deploying
 
     async with operator() as bus:
-        if purge and not yes:
-            confirm(f"Forget everything that flow {name} has seen and given?")
-        gone = await deploying.remove(bus.nc, name, purge=purge)
-    messages = plural(gone.messages, "message")
-    output.show(f"flow {name} removed; {f'its {messages} are gone' if gone.purged else f'its {messages} are kept'}")
+        flow = await deploying.running(bus.nc, name)
+        found, revision = await deploying.preview(bus.nc, flow, reset=nodes)
+        _print_diff(found)
+        if not yes:
+            confirm("Do that?")
+        await deploying.deploy(bus.nc, flow, expect_revision=revision, reset=nodes)
+    output.note(f"Reset. Watch it: lode status {name} --watch")
 
 
 def _switch(verb: str, done: str, doc: str) -> click.Command:
@@ -167,5 +173,6 @@ def _switch(verb: str, done: str, doc: str) -> click.Command:
 
 flow.add_command(new)
 flow.add_command(lint)
+flow.add_command(rm)
 flow.add_command(_switch("pause", "paused", "Let a flow, or some of its nodes, take nothing more for now."))
 flow.add_command(_switch("resume", "resumed", "Let a paused flow, or some of its nodes, go on."))

@@ -53,7 +53,7 @@ async def reconcile(nc: Client, record: Deployed) -> list[Done]:
     brings the rest. Raises LodeError where the server refuses.
     """
     wanted = {(c.stream, c.durable): c for c in record.consumers()}
-    found = await _found(nc, record.flow, {durable for _, durable in wanted})
+    found = await infos(nc, record.flow, {durable for _, durable in wanted})
     done = []
     for key, consumer in wanted.items():
         if key in found and _since(found[key]) == consumer.since and _rewire(found[key], consumer):
@@ -75,7 +75,7 @@ async def reconcile(nc: Client, record: Deployed) -> list[Done]:
 
 async def delete_all(nc: Client, flow: str) -> list[Done]:
     """Delete every consumer of a flow."""
-    found = await _found(nc, flow)
+    found = await infos(nc, flow)
     for key in found:
         await delete(nc, *key)
     return [Done(durable, "deleted") for _, durable in found]
@@ -98,16 +98,18 @@ async def drained(nc: Client, backfill: Consumer) -> bool:
 
 async def count(nc: Client, wires: Iterable[str], flow: str) -> dict[str, int]:
     """The messages that are stored now for each subject filter of a flow."""
-    found = {}
-    for wire in wires:
-        stream = subjects.SEEDS if subjects.is_seed(wire) else subjects.stream(flow)
-        name = f"lode-count-{nc.new_inbox().rpartition('.')[2]}"
-        config = COUNTING | {"name": name, "filter_subject": wire}
-        body = {"stream_name": stream, "config": config}
-        info = await ask(nc, f"CONSUMER.CREATE.{stream}.{name}.{wire}", body, may_lack=True)
-        found[wire] = info["num_pending"] if info else 0
-        await delete(nc, stream, name)
-    return found
+    stream = subjects.stream(flow)
+    return {wire: await stored(nc, subjects.SEEDS if subjects.is_seed(wire) else stream, wire) for wire in wires}
+
+
+async def stored(nc: Client, stream: str, filter: str) -> int:
+    """The messages that a stream has now for one subject filter."""
+    name = f"lode-count-{nc.new_inbox().rpartition('.')[2]}"
+    config = COUNTING | {"name": name, "filter_subject": filter}
+    body = {"stream_name": stream, "config": config}
+    info = await ask(nc, f"CONSUMER.CREATE.{stream}.{name}.{filter}", body, may_lack=True)
+    await delete(nc, stream, name)
+    return info["num_pending"] if info else 0
 
 
 async def last_sequence(nc: Client, stream: str) -> int:
@@ -116,7 +118,7 @@ async def last_sequence(nc: Client, stream: str) -> int:
     return int(info["state"]["last_seq"]) if info else 0
 
 
-async def _found(nc: Client, flow: str, names: Container[str] = ()) -> dict[tuple[str, str], Info]:
+async def infos(nc: Client, flow: str, names: Container[str] = ()) -> dict[tuple[str, str], Info]:
     """The flow's consumers: on its stream those that a deploy has made or wants to name so, and that of its seeds."""
     stream = subjects.stream(flow)
     listed: list[Info] = []

@@ -1,4 +1,4 @@
-"""Deploys, pauses and removes flows while data flows.
+"""Deploys and pauses flows while data flows.
 
 The record is written first, over the revision that was read, and the consumers are then made what it says: a crash in
 between is healed by deploying again, and of two deploys at once the second is refused.
@@ -7,7 +7,6 @@ between is healed by deploying again, and of two deploys at once the second is r
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-import msgspec
 from nats.aio.client import Client
 
 from lodestream.errors import LodeError
@@ -18,7 +17,7 @@ from lodestream.flow.lint import lint
 from lodestream.flow.model import Deployed, Flow
 from lodestream.flow.record import Facts, next_record, recipes_of
 from lodestream.flow.store import Conflict, Stored
-from lodestream.streams import ask, server_time
+from lodestream.streams import server_time
 from proto import subjects
 
 TURNS = 8
@@ -49,14 +48,12 @@ class Report(NamedTuple):
         return said
 
 
-class Removed(msgspec.Struct, frozen=True):
-    """What removing a flow has taken away, and what its stream holds (held, where it was purged)."""
-
-    flow: str
-    consumers: list[str]
-    messages: int
-    bytes: int
-    purged: bool
+async def running(nc: Client, name: str) -> Flow:
+    """A flow as it is deployed, read from its file. Raises LodeError where that is not right any more."""
+    flow, problems = lint((await store.load_deployed(nc, name)).text)
+    if flow is None:
+        raise LodeError(f"flow {name} must be put right and deployed first: {problems[0].show('its file')}")
+    return flow
 
 
 async def preview(
@@ -88,7 +85,7 @@ async def deploy(
     await stream.ensure(nc, flow.name, recipes_of(plan.record) | recipes_of(plan.stored.record))
     if plan.record is not plan.stored.record:
         revision = await store.save(nc, plan.record, revision)
-    done = await _converge(nc, flow.name, Stored(plan.record, revision))
+    done = await converge(nc, flow.name, Stored(plan.record, revision))
     await finish_backfills(nc, [flow.name])
     return Report(plan.diff, revision, done)
 
@@ -101,7 +98,7 @@ async def mend(nc: Client) -> list[str]:
     """
     said = []
     for record in await store.listing(nc):
-        done = await _converge(nc, record.flow, await store.load(nc, record.flow))
+        done = await converge(nc, record.flow, await store.load(nc, record.flow))
         said += [f"flow {record.flow}: put right: {each}" for each in done]
         said += [f"flow {record.flow}: {why}; it waits to be deployed again (lode flow diff)" for why in _held(record)]
     return said
@@ -141,7 +138,7 @@ async def _facts(nc: Client, flow: str, stored: Stored) -> Facts:
     )
 
 
-async def _converge(nc: Client, flow: str, stored: Stored) -> list[Done]:
+async def converge(nc: Client, flow: str, stored: Stored) -> list[Done]:
     """Make consumers what the newest record says: whoever changes it while we do is not undone by us."""
     done: list[Done] = []
     for _ in range(TURNS):
@@ -151,28 +148,6 @@ async def _converge(nc: Client, flow: str, stored: Stored) -> list[Done]:
             return done
         stored = newest
     raise Conflict(f"flow {flow} is changed by others all the time; deploy again when they are done")
-
-
-async def remove(nc: Client, flow: str, *, purge: bool = False) -> Removed:
-    """Stop a flow: its record and consumers go, and what it gave is kept.
-
-    With `purge` its stream goes too, and its seeds and dead letters; objects stay. Raises LodeError where there is no
-    such flow.
-    """
-    name = subjects.stream(flow)
-    stored = await store.read(nc, flow)
-    state = await stream.state(nc, flow)
-    if not stored.there and state is None:
-        await store.refuse(nc, flow)
-    revision = await store.erase(nc, flow, stored) if stored.there else stored.revision
-    gone = await _converge(nc, flow, Stored(None, revision))
-    if purge:
-        await ask(nc, f"STREAM.DELETE.{name}", {}, may_lack=True)
-        await ask(nc, f"STREAM.PURGE.{subjects.SEEDS}", {"filter": subjects.seeds(flow)}, may_lack=True)
-        dead = subjects.dead(flow, "*", "*", "*")
-        await ask(nc, f"STREAM.PURGE.{subjects.DEAD}", {"filter": dead}, may_lack=True)
-    held = state["state"] if state else {"messages": 0, "bytes": 0}
-    return Removed(flow, [done.durable for done in gone], held["messages"], held["bytes"], purge)
 
 
 async def pause(nc: Client, flow: str, nodes: Collection[str] = ()) -> list[str]:
@@ -198,7 +173,7 @@ async def _set_paused(nc: Client, flow: str, nodes: Collection[str], paused: boo
         return turned
 
     turned = await _edit(nc, flow, switch)
-    await _converge(nc, flow, await store.load(nc, flow))
+    await converge(nc, flow, await store.load(nc, flow))
     return turned
 
 
@@ -245,7 +220,7 @@ async def _finish(nc: Client, record: Deployed) -> list[str]:
 
     gone = await _edit(nc, record.flow, drop) if through else []
     if gone:
-        await _converge(nc, record.flow, await store.load(nc, record.flow))
+        await converge(nc, record.flow, await store.load(nc, record.flow))
     return gone
 
 

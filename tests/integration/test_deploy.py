@@ -13,10 +13,11 @@ from nats.aio.client import Client
 
 from lodestream.errors import LodeError
 from lodestream.flow import consumers, store
-from lodestream.flow.deploy import Report, deploy, finish_backfills, mend, pause, preview, remove, resume
+from lodestream.flow.deploy import Report, deploy, finish_backfills, mend, pause, preview, resume
 from lodestream.flow.lint import lint
 from lodestream.flow.model import Flow
 from lodestream.flow.record import next_record
+from lodestream.flow.removal import held, remove
 from lodestream.flow.store import Conflict
 from lodestream.node import Node
 from lodestream.streams import ensure_streams
@@ -193,6 +194,46 @@ async def test_new_only(nc: Client) -> None:
     await waiting(nc, "cut-2", 2)
 
 
+async def test_new_only_of_one_wire_and_the_backlog_of_another(nc: Client) -> None:
+    await put(nc, MORE + "  last: {type: get, from: look}\n")
+    await give(nc, "more", 4)
+    await give(nc, "last", 3)
+    text = (MORE + "  last: {type: get, from: look}\n").replace("from: get,", "from: [get, more, last],")
+    seen, _ = await preview(nc, read(text), new_only={"frames:more"})
+    assert [(c.node, c.wires, c.new_only) for c in seen.changes] == [("frames", {"last.media": 3}, ["more.media"])]
+    await put(nc, text, new_only={"frames:more.media"})
+    assert (await durables(nc))["cut-2"]["num_pending"] == 3
+    with pytest.raises(LodeError, match=r"look does not feed frames; it is fed by get\.media, more\.media, last"):
+        await preview(nc, read(text), new_only={"frames:look"})
+
+
+async def test_a_node_that_is_reset_is_given_everything_again(nc: Client) -> None:
+    await put(nc, GOOD)
+    await give(nc, "get", 3)
+    await take(nc, "cut-1", 3)
+    seen, revision = await preview(nc, read(GOOD), reset=["frames"])
+    assert seen.lines() == [
+        "frames (cut): does its work again, because it is reset; known results are not made twice",
+        "frames (cut): wire get.media, 3 waiting",
+    ]
+    report = await put(nc, GOOD, reset=["frames"], expect_revision=revision)
+    assert sorted(map(str, report.consumers)) == ["cut-1: deleted", "cut-2: made (frames)"]
+    assert len(await take(nc, "cut-2", 3)) == 3
+    assert not (await put(nc, GOOD)).changed
+    with pytest.raises(LodeError, match="flow clips has no node 'framez'; its nodes: seeds, look"):
+        await preview(nc, read(GOOD), reset=["framez"])
+
+
+async def test_the_node_that_takes_seeds_is_reset_too(nc: Client) -> None:
+    await put(nc, GOOD)
+    await nc.request(subjects.seeds("clips"), b"a search")
+    sub = await nc.jetstream().pull_subscribe_bind("clips", subjects.SEEDS)
+    await (await sub.fetch(1, timeout=5))[0].ack_sync()
+    assert (await durables(nc, subjects.SEEDS))["clips"]["num_pending"] == 0
+    await put(nc, GOOD, reset=["seeds"])
+    assert (await durables(nc, subjects.SEEDS))["clips"]["num_pending"] == 1
+
+
 async def test_a_removed_node_leaves_no_consumer(nc: Client) -> None:
     await put(nc, MORE)
     await put(nc, GOOD)
@@ -283,8 +324,11 @@ async def test_remove_keeps_what_was_made_and_purge_does_not(nc: Client) -> None
     await nc.request(subjects.seeds("clips"), b"a search")
     await nc.request(subjects.dead("clips", "get", "get", "x"), b"{}")
     await nc.request(subjects.dead("other", "get", "get", "x"), b"{}")
-    gone = await remove(nc, "clips")
-    assert (gone.messages, gone.purged, len(gone.consumers)) == (2, False, 5)
+    was = await held(nc, "clips")
+    assert (was.messages, was.seeds, was.dead, sorted(was.consumers)) == (
+        2, 1, 0, ["clips", "cut-1", "find-1", "get-1", "need-1"],
+    )  # fmt: skip
+    assert await remove(nc, "clips") == was
     assert await durables(nc) == {}
     assert await store.listing(nc) == []
     back = await put(nc, GOOD)
@@ -318,6 +362,40 @@ async def test_pause_and_resume(nc: Client) -> None:
         await pause(nc, "clips", ["gett"])
     with pytest.raises(LodeError, match="no flow 'nope' is deployed; deployed: clips"):
         await resume(nc, "nope")
+
+
+async def test_what_is_paused_stays_so_over_changes(nc: Client) -> None:
+    async def paused() -> list[str]:
+        now = {name: info for name, info in (await durables(nc)).items() if info.get("paused")}
+        assert {info["config"]["pause_until"] for info in now.values()} <= {consumers.HELD}
+        return sorted(now)
+
+    await put(nc, MORE)
+    await give(nc, "more", 2)
+    await pause(nc, "clips", ["frames"])
+    await pause(nc, "clips", ["seeds"])
+    assert (await durables(nc, subjects.SEEDS))["clips"]["paused"]
+    assert await paused() == ["cut-1"]
+    await put(nc, WIRED)
+    assert await paused() == ["cut-1", "cut-2"]
+    await put(nc, WIRED.replace("2s", "3s"))
+    assert await paused() == ["cut-3"]
+    assert not (await put(nc, WIRED.replace("2s", "3s"))).changed
+    await resume(nc, "clips", ["frames"])
+    assert await paused() == []
+    await nc.request(f"$JS.API.CONSUMER.PAUSE.{STREAM}.cut-3", json.dumps({"pause_until": consumers.HELD}).encode())
+    assert list(map(str, (await put(nc, WIRED.replace("2s", "3s"))).consumers)) == ["cut-3: resumed (frames)"]
+
+
+async def test_a_node_that_is_resumed_early_still_rests(nc: Client) -> None:
+    text = GOOD + "".join(f"  c{n}: {{type: cut, from: get, every: {n}s}}\n" for n in range(3, 18))
+    await put(nc, text)
+    await pause(nc, "clips", ["c3"])
+    await deploy(nc, read(text, types(cut_version=2)))
+    await resume(nc, "clips", ["c3"])
+    record = await store.load_deployed(nc, "clips")
+    until = (await durables(nc))[f"cut-{record.nodes['c3'].slot}"]["config"]["pause_until"]
+    assert record.nodes["c3"].since < until < consumers.HELD
 
 
 async def test_pauses_at_once_are_all_kept(nc: Client) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from lodestream.bus import Bus, connect
-from lodestream.flow.deploy import deploy, remove
+from lodestream.flow.deploy import deploy
 from lodestream.flow.lint import lint
+from lodestream.flow.removal import remove
 from lodestream.process import NATS_URL, OBJECTS, WORK
 from lodestream.streams import ensure_streams
 from proto import subjects
