@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,8 @@ class Job:
     refused: list[Refusal] = field(default_factory=list)
     lasting: bool = True
     """Set to False where trying again later may give more: then it is not remembered for other flows."""
+    parked: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    """`async with job.parked():` around a wait for something else than work: another job has its place meanwhile."""
 
     def report(self, fields: dict[str, Any]) -> None:
         """Say how far it is; sent on as live progress a few times a second at most."""

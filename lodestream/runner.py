@@ -163,6 +163,7 @@ class Runner:
             self.parts,
             self.state,
             item.raw,
+            parked=delivery.parked,
         )
 
     async def _work(self, item: Input, job: Job, memo: Memo | None, headers: dict[str, str] | None) -> None:

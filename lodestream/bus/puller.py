@@ -19,6 +19,8 @@ HEARTBEAT = 5.0
 """Seconds between the server's signs of life on an idle pull."""
 HELD_BACK = 1.0
 """Seconds without a new pull after the server refused one, or it would be asked again at once, for ever."""
+FEW = 64
+"""Places of which every free one is asked to be filled at once: what is done in them takes long."""
 PARKED = 256
 """Messages in hand without a place, from which on no more are asked for."""
 
@@ -82,6 +84,8 @@ class Puller:
         """`subject` is the consumer's `MSG.NEXT`; `ack_wait` in seconds, as its consumer has it."""
         self._nc, self._next, self._handle = bus.nc, subject, handle
         self.window, self._ack_wait = window, ack_wait
+        self._refill = window // 2 if window > FEW else 1
+        """Free places from which on more is asked for."""
         self._asked: dict[str, int] = {}
         self._live: dict[int, Delivery] = {}
         self._parked: set[int] = set()
@@ -164,9 +168,9 @@ class Puller:
                 turn.set_result(None)
 
     async def _pull(self) -> None:
-        """Ask for as many messages as there is room for, once that is half a window."""
+        """Ask for as many messages as there is room for, once that is worth it."""
         room = min(self.window - self.at_work, self.window + PARKED - len(self._live)) - self._credit
-        if room * 2 < self.window or self._stopping or not self._nc.is_connected or self._loop.time() < self._hold:
+        if room < self._refill or self._stopping or not self._nc.is_connected or self._loop.time() < self._hold:
             return
         self._tickets += 1
         ticket = str(self._tickets)
@@ -225,7 +229,7 @@ class Puller:
             self._parked.discard(delivery.seq)
             if self._line:
                 self._next_in_line()
-        if 2 * (len(self._live) - len(self._parked) + self._credit) <= self.window:
+        if self.window - len(self._live) + len(self._parked) - self._credit >= self._refill:
             await self._pull()
 
     async def _tick(self) -> None:
