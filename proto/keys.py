@@ -28,6 +28,25 @@ def claim(flow: str, recipe: str, sha256: str) -> str:
     return f"memo/fetch/{recipe}/claims/{flow}/{sha256}"
 
 
+FAKES = "fakes/entries/"
+"""Begins the key of every entry of the library of fakes."""
+
+
+def fake(verdict: str, kind: str, name: str) -> str:
+    """One entry of the library of fakes; the key says all of it but its note."""
+    return f"{FAKES}{verdict}.{kind}.{name}"
+
+
+def fake_seen(sha256: str = "", origin: str = "") -> str:
+    """Notes that these bytes came from an origin; without one, begins the keys of all of them."""
+    return f"fakes/seen/{sha256}/{origin}" if sha256 else "fakes/seen/"
+
+
+def fake_refused(kind: str, what: str, refusal: str = "") -> str:
+    """Notes a video whose bytes an entry refused, by recipe and id; without them, begins the keys of all of them."""
+    return f"fakes/refused/{kind}/{what}/{refusal}"
+
+
 def snapshot(name: str) -> str:
     """A file of a catalog snapshot."""
     return f"catalog/{name}"
