@@ -14,6 +14,7 @@ from lodestream.cli import (
     develop,
     doctor,
     env,
+    fakes,
     flow,
     nodes,
     output,
@@ -59,7 +60,7 @@ def lode() -> None:
 
 for command in (
     *(develop.demo, stack.up, stack.down, status.status, stack.logs, doctor.doctor, env.env),
-    *(seed.seed, wait.wait, sql.sql, show.show, flow.flow, nodes.nodes, dead.dead, catalog.catalog),
+    *(seed.seed, wait.wait, sql.sql, show.show, flow.flow, nodes.nodes, dead.dead, fakes.fakes, catalog.catalog),
     *(develop.run, develop.test, develop.bench, completion),
 ):
     lode.add_command(command)
