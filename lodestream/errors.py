@@ -3,6 +3,9 @@
 ATTEMPTS = 4
 """A first try and three more, after 1, 2 and 4 seconds."""
 
+MISSING = "object missing"
+"""The reason of dead letters whose detail is the key of an object."""
+
 
 class LodeError(Exception):
     """Something a person can put right; shown as one line, without a traceback."""
@@ -31,6 +34,13 @@ class Malformed(Exception):
     def __init__(self, reason: str, detail: str = ""):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason, self.detail = reason, detail
+
+
+class Missing(Malformed):
+    """The object that an input speaks of is gone, or not what was stored; housekeeping sees to it that it is made."""
+
+    def __init__(self, key: str):
+        super().__init__(MISSING, key)
 
 
 class Outage(Exception):

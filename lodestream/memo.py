@@ -4,17 +4,23 @@ A crash costs at most one redo; a second flow that wants the same thing computes
 recipe and finds no manifest.
 """
 
+import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import structlog
 
+from lodestream.blobs import Blob, digest_file, look, was_removed
 from lodestream.errors import Reject
 from lodestream.objects import Objects, Stat
-from proto import keys
+from proto import ids, keys
 from proto.messages import Message, encode
+
+log = structlog.get_logger()
 
 
 class Made(msgspec.Struct):
@@ -22,13 +28,6 @@ class Made(msgspec.Struct):
 
     port: str
     message: msgspec.Raw
-
-
-class Blob(msgspec.Struct):
-    """An object that the outputs speak of."""
-
-    key: str
-    size: int
 
 
 class No(msgspec.Struct):
@@ -41,6 +40,8 @@ class No(msgspec.Struct):
 class Manifest(msgspec.Struct, kw_only=True):
     """What one node made of one input."""
 
+    digest: str = ""
+    """BLAKE2b-128 of the rest, hex: a manifest that somebody has touched is none."""
     type: str
     recipe: str
     input: str
@@ -52,7 +53,25 @@ class Manifest(msgspec.Struct, kw_only=True):
     rejected: No | None = None
 
 
+_UNSEALED = b'{"digest":""'
 _decode = msgspec.json.Decoder(Manifest).decode
+
+
+def sealed(manifest: Manifest) -> bytes:
+    """The manifest as it is stored, with its digest."""
+    manifest.digest = ""
+    content = msgspec.json.encode(manifest)
+    return content.replace(_UNSEALED, f'{{"digest":"{ids.digest(content)}"'.encode(), 1)
+
+
+def unsealed(data: bytes) -> Manifest | None:
+    """The manifest, if it is as it was stored; one of before there were digests is believed."""
+    try:
+        manifest = _decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    content = data.replace(manifest.digest.encode(), b"", 1)
+    return manifest if manifest.digest in ("", ids.digest(content)) else None
 
 
 class Memo:
@@ -62,22 +81,46 @@ class Memo:
         self._objects, self._type, self._recipe = objects, node_type, recipe
 
     async def find(self, input_id: str) -> Manifest | None:
-        """The manifest, if there is one and all that it names is there, whole in size."""
-        try:
-            manifest = _decode(await self._objects.get(self._key(input_id)))
-        except (KeyError, msgspec.DecodeError):
+        """The manifest, if there is one and all that it names is there, whole, or was removed on purpose.
+
+        Says what is not, and removes it where it is something else.
+        """
+        if (manifest := await self.read(input_id)) is None:
             return None
-        for blob in manifest.blobs:
-            if await self._objects.stat(blob.key) != Stat(blob.key, blob.size):
-                return None
+        blobs = [await self._whole(blob) for blob in manifest.blobs]
+        if None in blobs:
+            return None
+        if blobs != manifest.blobs:  # written to since, and yet the same: not to be read again next time
+            manifest.blobs = [blob for blob in blobs if blob]
+            await self._objects.put(self._key(input_id), sealed(manifest))
         return manifest
+
+    async def read(self, input_id: str) -> Manifest | None:
+        """The manifest, whatever became of what it names."""
+        try:
+            manifest = unsealed(await self._objects.get(self._key(input_id)))
+        except KeyError:
+            return None
+        if manifest and (manifest.type, manifest.recipe, manifest.input) == (self._type, self._recipe, input_id):
+            return manifest
+        log.warning("manifest unreadable: the work is done again", key=self._key(input_id))
+        return None
+
+    async def _whole(self, blob: Blob) -> Blob | None:
+        verdict, now = await look(self._objects, blob)
+        if verdict == "whole" or (verdict == "missing" and await was_removed(self._objects, blob)):
+            return now
+        log.warning(f"object {verdict}: the work is done again", key=blob.key)
+        if verdict == "wrong":
+            await self._objects.delete(blob.key)
+        return None
 
     async def keep(
         self,
         input_id: str,
         seconds: float,
         outputs: list[tuple[str, Message]],
-        blobs: dict[str, int],
+        blobs: list[Blob],
         no: Reject | None,
     ) -> None:
         """Write the manifest; the blobs that it names are already stored."""
@@ -88,10 +131,10 @@ class Memo:
             at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             seconds=round(seconds, 3),
             outputs=[Made(port, msgspec.Raw(encode(message))) for port, message in outputs],
-            blobs=[Blob(key, size) for key, size in blobs.items()],
+            blobs=blobs,
             rejected=No(no.reason, no.detail) if no else None,
         )
-        await self._objects.put(self._key(input_id), msgspec.json.encode(manifest))
+        await self._objects.put(self._key(input_id), sealed(manifest))
 
     def _key(self, input_id: str) -> str:
         return keys.memo(self._type, self._recipe, input_id)
@@ -102,23 +145,25 @@ class Noted:
 
     def __init__(self, objects: Objects):
         self._objects = objects
-        self.written: dict[str, int] = {}
-        """Size in bytes by key, of what the output speaks of."""
+        self.written: dict[str, Blob] = {}
+        """What the output speaks of, by key."""
 
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes) -> str:
         """See Objects."""
-        await self._objects.put(key, data)
-        self.written[key] = len(data)
+        version = await self._objects.put(key, data)
+        self.uses(Blob(key, len(data), hashlib.sha256(data).hexdigest(), version))
+        return version
 
-    async def put_file(self, key: str, path: Path) -> None:
-        """See Objects."""
-        size = path.stat().st_size
-        await self._objects.put_file(key, path)
-        self.written[key] = size
+    async def put_file(self, key: str, path: Path, sha256: str = "") -> str:
+        """See Objects; `sha256` where the caller knows it: the file is read once more otherwise."""
+        size, sha256 = path.stat().st_size, sha256 or await asyncio.to_thread(digest_file, path)
+        version = await self._objects.put_file(key, path)
+        self.uses(Blob(key, size, sha256, version))
+        return version
 
-    def uses(self, key: str, size: int) -> None:
-        """Note an object, of `size` bytes, that the output speaks of but that was there already."""
-        self.written[key] = size
+    def uses(self, blob: Blob) -> None:
+        """Note an object that the output speaks of but that was there already."""
+        self.written[blob.key] = blob
 
     async def create(self, key: str, data: bytes) -> bool:
         """See Objects; a claim is no blob of the output, so it is not noted."""

@@ -183,7 +183,7 @@ class Runner:
         finally:
             self.tally.live.pop(item.ident, None)
         if memo and job.lasting and (no is None or no.lasting):
-            await memo.keep(item.ident, time.perf_counter() - started, outputs, job.objects.written, no)
+            await memo.keep(item.ident, time.perf_counter() - started, outputs, list(job.objects.written.values()), no)
         if self.node.streams:
             outputs.clear()
         if no:

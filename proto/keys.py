@@ -3,14 +3,21 @@
 BUCKET = "lodestream"
 
 
+DIGITS = 16
+"""Hex digits of a content's SHA-256 that its key has: what a message says of an object stays true."""
 def media(media_id: str, recipe: str, extension: str) -> str:
     """A downloaded video; `extension` without its dot."""
     return f"media/{media_id}/{recipe}.{extension}"
 
 
-def shard(recipe: str, media_id: str, shard_id: str) -> str:
-    """A WebDataset tar of up to 256 frames."""
-    return f"frames/{recipe}/{media_id}/{shard_id}.tar"
+def gone(key: str) -> str:
+    """Lies where an object was removed on purpose."""
+    return f"{key}.gone"
+
+
+def shard(recipe: str, media_id: str, shard_id: str, sha256: str) -> str:
+    """A WebDataset tar of up to 256 frames; other bytes are another object."""
+    return f"frames/{recipe}/{media_id}/{shard_id}-{sha256[:DIGITS]}.tar"
 
 
 def memo(node_type: str, recipe: str, input_id: str) -> str:

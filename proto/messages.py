@@ -106,6 +106,8 @@ class Rejected(Message, kw_only=True, tag="rejected"):
 
 class Attempt(msgspec.Struct, omit_defaults=True):
     """One failed try."""
+    sha256: Annotated[str, Meta(description="of the tar")] = ""
+    bytes: Annotated[int, Meta(ge=0, description="of the tar")] = 0
 
     at: Annotated[str, Meta(description="ISO 8601")]
     error: str

@@ -18,6 +18,8 @@ class Stat(NamedTuple):
     key: str
     size: int
     """bytes"""
+    version: str
+    """Another one after anybody has written the object; says nothing by itself."""
 
 
 class Objects(Protocol):
@@ -26,11 +28,11 @@ class Objects(Protocol):
     Every call raises `errors.Outage` while the store is away, full or not writable, and ValueError for a bad key.
     """
 
-    async def put(self, key: str, data: bytes) -> None:
-        """Store `data` whole, replacing what is there."""
+    async def put(self, key: str, data: bytes) -> str:
+        """Store `data` whole, replacing what is there; gives its version."""
 
-    async def put_file(self, key: str, path: Path) -> None:
-        """Store a file whole, by moving it where that can be done: `path` is gone afterwards."""
+    async def put_file(self, key: str, path: Path) -> str:
+        """Store a file whole, by moving it where that can be done: `path` is gone afterwards. Gives its version."""
 
     async def create(self, key: str, data: bytes) -> bool:
         """Store `data` if the key is free; False when somebody was first. Atomic among all writers."""
@@ -39,7 +41,7 @@ class Objects(Protocol):
         """The object, or `length` bytes of it from `offset`. Raises KeyError where there is none."""
 
     async def stat(self, key: str) -> Stat | None:
-        """The object's size, or None."""
+        """The object's size and version, or None."""
 
     async def delete(self, key: str) -> None:
         """Remove it; nothing happens where there is none."""

@@ -42,16 +42,16 @@ class Directory:
                 f"{self.root}: this disk takes `a` and `A` for one name, and ids differ by that: use another"
             )
 
-    async def put(self, key: str, data: bytes) -> None:
-        """Store `data` whole, replacing what is there."""
-        await self._threads.run(self._put, self._path(key), data)
+    async def put(self, key: str, data: bytes) -> str:
+        """Store `data` whole, replacing what is there; gives its version."""
+        return await self._threads.run(self._put, self._path(key), data)
 
-    async def put_file(self, key: str, path: Path) -> None:
+    async def put_file(self, key: str, path: Path) -> str:
         """Move a file into the store, or copy it from another file system; `path` is gone either way.
 
-        Raises ValueError where `path` is not a regular file.
+        Gives its version. Raises ValueError where `path` is not a regular file.
         """
-        await self._threads.run(self._put_file, self._path(key), path)
+        return await self._threads.run(self._put_file, self._path(key), path)
 
     async def create(self, key: str, data: bytes) -> bool:
         """Store `data` if the key is free; False when somebody was first, in this process or another."""
@@ -62,7 +62,7 @@ class Directory:
         return await self._threads.run(self._get, key, self._path(key), offset, length)
 
     async def stat(self, key: str) -> Stat | None:
-        """The object's size, or None."""
+        """The object's size and version, or None."""
         return await self._threads.run(self._stat, key, self._path(key))
 
     async def delete(self, key: str) -> None:
@@ -94,9 +94,9 @@ class Directory:
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 
-    def _put(self, target: Path, data: bytes) -> None:
+    def _put(self, target: Path, data: bytes) -> str:
         with self._on_disk(data) as temp:
-            self._name(os.replace, temp, target)
+            return self._name(os.replace, temp, target)
 
     def _create(self, target: Path, data: bytes) -> bool:
         if target.exists():
@@ -108,17 +108,18 @@ class Directory:
                 return False
         return True
 
-    def _put_file(self, target: Path, path: Path) -> None:
+    def _put_file(self, target: Path, path: Path) -> str:
         check_file(path)
         _sync(path)
         try:
-            self._name(os.replace, path, target)
+            return self._name(os.replace, path, target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             with self._on_disk(path) as temp:
-                self._name(os.replace, temp, target)
+                version = self._name(os.replace, temp, target)
             path.unlink()
+            return version
 
     def _get(self, key: str, path: Path, offset: int, length: int | None) -> bytes:
         try:
@@ -135,7 +136,7 @@ class Directory:
         except ABSENT:
             self._still_here()
             return None
-        return Stat(key, found.st_size) if stat.S_ISREG(found.st_mode) else None
+        return Stat(key, found.st_size, _version(found)) if stat.S_ISREG(found.st_mode) else None
 
     def _delete(self, path: Path) -> None:
         try:
@@ -175,8 +176,12 @@ class Directory:
         finally:
             temp.unlink(missing_ok=True)
 
-    def _name(self, move: Callable[[Path, Path], None], temp: Path, target: Path) -> None:
-        """Give a finished file its name, as `move` does it. Raises ValueError where a key is a folder."""
+    def _name(self, move: Callable[[Path, Path], None], temp: Path, target: Path) -> str:
+        """Give a finished file its name, as `move` does it, and its version. Raises ValueError where a key is a folder.
+
+        The version is asked of the file that was opened before: at its new name there may be another by then.
+        """
+        opened = os.open(temp, os.O_RDONLY)
         try:
             try:
                 move(temp, target)
@@ -185,7 +190,11 @@ class Directory:
                 move(temp, target)
         except (NotADirectoryError, IsADirectoryError):
             raise ValueError(f"an object cannot lie below another: {target.relative_to(self.root)}") from None
-        _sync(target.parent)
+        else:
+            _sync(target.parent)
+            return _version(os.fstat(opened))
+        finally:
+            os.close(opened)
 
     def _make(self, folder: Path) -> None:
         """Make the folders below the root; the root itself may be a mount that is away, and is not made again."""
@@ -201,6 +210,11 @@ class Directory:
 
     def _outage(self, error: OSError) -> Outage:
         return Outage(f"objects in {self.root}: {WORDS.get(error.errno or 0, error.strerror)}")
+
+
+def _version(found: os.stat_result) -> str:
+    """No program can set a file's ctime, and any change of a file sets it; two files at one time have two inodes."""
+    return f"{found.st_ctime_ns:x}-{found.st_ino:x}"
 
 
 def _sync(path: Path) -> None:

@@ -13,7 +13,7 @@ from minio import Minio
 from minio.error import MinioException, S3Error
 from minio.helpers import check_bucket_name
 from urllib3 import PoolManager, Timeout
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
 
 from lodestream.errors import LodeError, Outage
 from lodestream.objects.base import Stat, check_file, check_key, check_prefix
@@ -57,16 +57,16 @@ class S3:
         except ValueError as error:
             raise LodeError(f"objects in {self._where}: {error}") from error
 
-    async def put(self, key: str, data: bytes) -> None:
-        """Store `data` whole, replacing what is there."""
-        await self._threads.run(self._client.put_object, self.bucket, check_key(key), BytesIO(data), len(data))
+    async def put(self, key: str, data: bytes) -> str:
+        """Store `data` whole, replacing what is there; gives its version."""
+        return await self._threads.run(self._put, check_key(key), data)
 
-    async def put_file(self, key: str, path: Path) -> None:
+    async def put_file(self, key: str, path: Path) -> str:
         """Upload a file, in parts where it is large; `path` is gone afterwards.
 
-        Raises ValueError where `path` is not a regular file.
+        Gives its version. Raises ValueError where `path` is not a regular file.
         """
-        await self._threads.run(self._put_file, check_key(key), path)
+        return await self._threads.run(self._put_file, check_key(key), path)
 
     async def create(self, key: str, data: bytes) -> bool:
         """Store `data` if the key is free; False when somebody was first. The server decides."""
@@ -77,7 +77,7 @@ class S3:
         return await self._threads.run(self._get, check_key(key), offset, length)
 
     async def stat(self, key: str) -> Stat | None:
-        """The object's size, or None."""
+        """The object's size and version, or None."""
         return await self._threads.run(self._stat, check_key(key))
 
     async def delete(self, key: str) -> None:
@@ -97,10 +97,14 @@ class S3:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _put_file(self, key: str, path: Path) -> None:
+    def _put(self, key: str, data: bytes) -> str:
+        return _version(self._client.put_object(self.bucket, key, BytesIO(data), len(data)).etag)
+
+    def _put_file(self, key: str, path: Path) -> str:
         check_file(path)
-        self._client.fput_object(self.bucket, key, str(path), part_size=PART, num_parallel_uploads=1)
+        made = self._client.fput_object(self.bucket, key, str(path), part_size=PART, num_parallel_uploads=1)
         path.unlink()
+        return _version(made.etag)
 
     def _create(self, key: str, data: bytes) -> bool:
         """A presigned PUT: the client has no other public way to send `If-None-Match` as the condition that it is."""
@@ -129,7 +133,8 @@ class S3:
 
     def _stat(self, key: str) -> Stat | None:
         try:
-            return Stat(key, self._client.stat_object(self.bucket, key).size or 0)
+            found = self._client.stat_object(self.bucket, key)
+            return Stat(key, found.size or 0, _version(found.etag))
         except S3Error as error:
             if error.code == "NoSuchKey":
                 return None
@@ -137,7 +142,7 @@ class S3:
 
     def _list(self, prefix: str) -> Iterator[Stat]:
         for found in self._client.list_objects(self.bucket, prefix, recursive=True):
-            yield Stat(found.object_name or "", found.size or 0)
+            yield Stat(found.object_name or "", found.size or 0, _version(found.etag))
 
     def _download(self, key: str, folder: Path) -> Path:
         path = folder / Path(key).name
@@ -146,8 +151,23 @@ class S3:
         return path
 
     def _outage(self, error: Exception) -> Outage:
-        code = error.code if isinstance(error, S3Error) else ""
-        return Outage(f"objects in {self._where}: {WORDS.get(code or '', f'{type(error).__name__}: {error}')}")
+        return Outage(f"objects in {self._where}: {_words(error)}")
+
+
+def _version(etag: str | None) -> str:
+    """A digest of the content, or of the parts that it was uploaded in."""
+    return (etag or "").strip('"')
+
+
+def _words(error: Exception) -> str:
+    """What is wrong, for people."""
+    if isinstance(error, S3Error):
+        return WORDS.get(error.code or "", f"{error.code}: {error.message}")
+    if isinstance(error, NewConnectionError):
+        return "nobody listens there: is the server up?"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT.read_timeout:g} s: is the server hung?"
+    return f"{type(error).__name__}: {error}"
 
 
 @contextmanager

@@ -136,8 +136,7 @@ class Shards:
     def close(self) -> None:
         """Hands over the last shard."""
         if self.open:
-            self.open.close()
-            self.emit({"shard": {"index": self.index, **self.open.summary()}})
+            self.emit({"shard": {"index": self.index, **self.open.close()}})
             self.open, self.index = None, self.index + 1
 
     def _next(self, width: int, height: int) -> ShardFile:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from msgspec.structs import force_setattr
 
+from lodestream.blobs import given
 from lodestream.children import ChildDied, ChildFailed, Children, ChildTimeout, Limits
 from lodestream.errors import Outage, Reject, Retry
 from lodestream.job import Job, Parts
@@ -54,6 +55,12 @@ class Extract(Settings, kw_only=True, frozen=True):
     quality: Annotated[int, setting("of the JPEGs", ge=1, le=100)] = 90
     max_frames: Annotated[int, setting("a video that would give more is rejected", ge=1, le=1_000_000)] = 100_000
     time_limit: Annotated[Duration, setting("for one video", recipe=False)] = Duration(1800)
+    keep_media: Annotated[
+        bool,
+        setting(
+            "false: a video is removed once its shards are stored and no node of any flow waits for it", recipe=False
+        ),
+    ] = True
 
     def __post_init__(self) -> None:
         """Raises ValueError where the settings do not agree with each other."""
@@ -110,14 +117,12 @@ async def _extract(media: Media, job: Job, shards: list[Shard]) -> str:
 
 
 async def _run(media: Media, job: Job, shards: list[Shard]) -> str:
-    if await job.objects.stat(media.object_key) is None:
-        raise Retry("media missing", f"the object store has no {media.object_key}")
     children: Children = job.state
     seconds = float(job.settings.time_limit)
     limits = Limits(seconds, ceil(seconds), MEMORY, SHARD_FILE, STALL_S)
     damage = ""
     async with (
-        job.objects.local(media.object_key) as path,
+        given(job.objects, media.object_key, media.bytes, media.sha256) as path,
         aclosing(children.run(_task(media, job, path), limits=limits)) as events,
     ):
         async for event in events:
@@ -142,8 +147,8 @@ def _task(media: Media, job: Job, path: Path) -> dict[str, Any]:
 async def _store(media: Media, job: Job, made: dict[str, Any]) -> Shard:
     """Moves a finished tar into the object store."""
     ident = ids.shard_id(media.id, made["index"])
-    key = keys.shard(job.recipe, media.id, ident)
-    await job.objects.put_file(key, Path(made.pop("path")))
+    key = keys.shard(job.recipe, media.id, ident, made["sha256"])
+    await job.objects.put_file(key, Path(made.pop("path")), made["sha256"])
     words = job.settings.words()
     return Shard(id=ident, media_id=media.id, source=media.source, object_key=key, sampler=words, **made)
 

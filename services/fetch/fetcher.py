@@ -8,11 +8,11 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lodestream.blobs import Blob
 from lodestream.children import Children
 from lodestream.errors import Reject
 from lodestream.job import Job
 from lodestream.memo import Noted
-from lodestream.objects import Stat
 from proto import ids, keys
 from proto.messages import Candidate, Media
 from services.fetch import local
@@ -58,7 +58,7 @@ class Fetcher:
         """What was downloaded before: for another flow, for other limits, or by a worker that died."""
         async with job.objects.local(key) as path:
             got = await asyncio.to_thread(local.digest, path)
-            job.objects.uses(key, got.bytes)
+            job.objects.uses(Blob(key, got.bytes, got.sha256))
             return _media(candidate, got, await self._checked(got, job), key)
 
     @contextmanager
@@ -127,13 +127,13 @@ async def _store(media: Media, form: str, path: Path, objects: Noted) -> None:
     index = keys.content(media.sha256)
     if not await objects.create(index, media.object_key.encode()):
         known = (await objects.get(index)).decode()
-        if await objects.stat(known) == Stat(known, media.bytes):
+        if (found := await objects.stat(known)) and found.size == media.bytes:
             await objects.put(keys.media(media.id, form, ALIAS), known.encode())
             media.object_key = known
-            objects.uses(known, media.bytes)
+            objects.uses(Blob(known, media.bytes, media.sha256))
             return
         await objects.put(index, media.object_key.encode())
-    await objects.put_file(media.object_key, path)
+    await objects.put_file(media.object_key, path, media.sha256)
 
 
 async def settle(media: Media, job: Job) -> None:

@@ -66,7 +66,7 @@ def _shard(number: int) -> Shard:
         recipe="bbbbbbbb",
         media_id=video,
         source="youtube",
-        object_key=keys.shard("bbbbbbbb", video, name),
+        object_key=keys.shard("bbbbbbbb", video, name, "0" * 64),
         index=0,
         width=1280,
         height=720,

@@ -1,5 +1,6 @@
 """The node as a worker runs it: real children, a real object store, messages in and out."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,8 +11,9 @@ import structlog
 
 from lodestream.children import Children
 from lodestream.demo.clips import Clip, cut, read_number
-from lodestream.errors import Outage, Reject, Retry
+from lodestream.errors import Missing, Outage, Reject, Retry
 from lodestream.job import Job, Parts
+from lodestream.memo import Noted
 from lodestream.objects import open_objects
 from proto import keys
 from proto.messages import Media, Shard
@@ -34,6 +36,7 @@ class Bench:
         """Stores a video and hands the handler its message; the settings are `given` as in a flow file."""
         if data is not None:
             await self.parts.objects.put(KEY, data)
+            media = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **(media or {})}
         self.job = Job(
             flow="flow",
             node="frames",
@@ -43,7 +46,7 @@ class Bench:
             entity="web-1",
             cause="",
             attempt=attempt,
-            objects=self.parts.objects,
+            objects=Noted(self.parts.objects),
             parts=self.parts,
             state=self.state,
         )
@@ -57,10 +60,11 @@ def video(**given: Any) -> Media:
         "url": "https://example.org/v",
         "source": "example.org",
         "sha256": "0",
+        "bytes": 1,
         "container": "mp4",
         "codec": "h264",
     }
-    return Media(id="web-1", bytes=1, width=320, height=180, object_key=KEY, **{**about, **given})
+    return Media(id="web-1", width=320, height=180, object_key=KEY, **{**about, **given})
 
 
 @asynccontextmanager
@@ -81,7 +85,10 @@ async def test_shards_are_stored_and_say_where_each_frame_lies(tmp_path: Path) -
         }
         number = 0
         for shard in shards:
-            assert shard.object_key == keys.shard("12345678", "web-1", shard.id)
+            assert shard.object_key == keys.shard("12345678", "web-1", shard.id, shard.sha256)
+            stored = await on.parts.objects.get(shard.object_key)
+            assert (shard.sha256, shard.bytes) == (hashlib.sha256(stored).hexdigest(), len(stored))
+            assert on.job.objects.written[shard.object_key].sha256 == shard.sha256
             for time, offset, length in zip(shard.time_ms, shard.offset, shard.length, strict=True):
                 jpeg = await on.parts.objects.get(shard.object_key, offset, length)
                 assert (time, read_number(pixels(jpeg))) == (number * 40, number)
@@ -115,10 +122,15 @@ async def test_what_gives_no_frame_is_rejected_with_its_reason(tmp_path: Path) -
             await on.extract(encoded(CLIP), every=0.04, max_frames=10)
 
 
-async def test_a_missing_object_is_tried_again(tmp_path: Path) -> None:
+async def test_a_missing_object_or_another_one_is_told_by_its_key(tmp_path: Path) -> None:
     async with bench(tmp_path) as on:
-        with pytest.raises(Retry, match="the object store has no media/web-1"):
+        with pytest.raises(Missing) as gone:
             await on.extract(None)
+        assert (gone.value.reason, gone.value.detail) == ("object missing", KEY)
+        data = encoded(CLIP)
+        for swapped in (b"", data[:-1], data[:-1] + b"!"):
+            with pytest.raises(Missing, match=KEY):
+                await on.extract(swapped, media={"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
 
 
 @pytest.mark.parametrize("how", ["crash", "hang"])

@@ -12,6 +12,7 @@ import pytest
 
 from lodestream.errors import LodeError, Outage
 from lodestream.objects import Objects, Stat, open_objects
+from lodestream.objects.directory import Directory
 from tests.support.servers import Running, free_port, start_minio
 
 
@@ -48,12 +49,18 @@ async def collect(found: AsyncIterator[Stat]) -> list[str]:
     return [stat.key async for stat in found]
 
 
+def size(found: Stat | None) -> int:
+    """Bytes of an object that is there."""
+    assert found
+    return found.size
+
+
 async def test_put_get_replace_delete(store: Objects, home: str) -> None:
     key = f"{home}/a/b.bin"
     assert await store.stat(key) is None
     await store.put(key, b"one")
     await store.put(key, b"second")
-    assert (await store.get(key), await store.stat(key)) == (b"second", Stat(key, 6))
+    assert (await store.get(key), size(await store.stat(key))) == (b"second", 6)
     await store.delete(key)
     await store.delete(key)
     assert await store.stat(key) is None
@@ -77,8 +84,43 @@ async def test_ranges(store: Objects, home: str) -> None:
 
 async def test_an_empty_object_is_an_object(store: Objects, home: str) -> None:
     await store.put(f"{home}/empty", b"")
-    assert await store.stat(f"{home}/empty") == Stat(f"{home}/empty", 0)
+    assert size(await store.stat(f"{home}/empty")) == 0
     assert await store.get(f"{home}/empty") == b""
+
+
+async def test_a_version_stays_until_somebody_writes(store: Objects, home: str, tmp_path: Path) -> None:
+    key = f"{home}/v"
+    first = await store.put(key, b"one")
+    for _ in range(2):
+        assert await store.get(key) == b"one"
+        assert await store.stat(key) == Stat(key, 3, first)
+    assert [found async for found in store.list(key)] == [Stat(key, 3, first)]
+    second = await store.put(key, b"two")
+    (tmp_path / "file").write_bytes(os.urandom(20 << 20))
+    third = await store.put_file(key, tmp_path / "file")
+    assert await store.stat(key) == Stat(key, 20 << 20, third)
+    assert len({first, second, third}) == 3
+
+
+async def test_what_somebody_does_to_a_file_is_another_version(tmp_path: Path) -> None:
+    store, path = Directory(tmp_path / "objects"), tmp_path / "objects" / "a"
+    version = await store.put("a", b"one")
+    before = path.stat()
+
+    def write_in_place() -> None:
+        path.write_bytes(b"two")
+
+    def move_another_there() -> None:
+        (tmp_path / "other").write_bytes(b"two")
+        (tmp_path / "other").replace(path)
+
+    for change in (write_in_place, move_another_there):
+        change()
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as `touch -r` does
+        now = await store.stat("a")
+        assert now
+        assert now.version != version
+        version = now.version
 
 
 async def test_create_has_one_winner(url: str, store: Objects, home: str) -> None:

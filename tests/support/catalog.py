@@ -94,7 +94,7 @@ def shard(ident: str, source: str = "example.org", frames: int = 10, cut: str = 
         recipe=cut,
         media_id=ident,
         source=source,
-        object_key=keys.shard(cut, ident, name),
+        object_key=keys.shard(cut, ident, name, "0" * 64),
         index=0,
         width=1280,
         height=720,

@@ -24,7 +24,7 @@ def test_members_are_pairs_and_ranges_are_the_pictures(tmp_path: Path) -> None:
         assert tar.getnames() == [f"{name}.{end}" for name in frames for end in ("jpg", "json")]
         assert [tar.extractfile(f"{name}.jpg").read() for name in frames] == list(frames.values())  # type: ignore[union-attr]
         assert json.load(tar.extractfile("web-1_2000.json")) == {"time_ms": 2000, "frame_id": "web-1_2000"}  # type: ignore[arg-type]
-    assert shard.summary()["time_ms"] == [0, 1000, 2000, 3000]
+    assert shard.time_ms == [0, 1000, 2000, 3000]
 
 
 def test_the_longest_name_fits(tmp_path: Path) -> None:
