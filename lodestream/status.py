@@ -19,6 +19,7 @@ from proto import subjects
 
 FULL = 0.98
 """Share of its bytes from which on a stream counts as full."""
+CATALOG_SILENT = f"the catalog does not answer, so nothing is counted here; see: lode logs {subjects.CATALOG}"
 LITTLE_ROOM = 2 << 30
 """Bytes left on the disk under which that is said."""
 COUNTS = "select flow, node, out, rejected, dead from progress"
@@ -29,7 +30,7 @@ HOURS = 12
 """Of which the yield is shown."""
 DRY_SHOWN = 5
 """Sources of a flow at most that are said to have run dry."""
-PATIENCE = 5.0
+PATIENCE = 3.0
 """Seconds that the catalog may take to count."""
 
 
@@ -116,7 +117,7 @@ async def gather(bus: Bus, home: Home, state: State, only: str = "") -> Status:
     """The whole picture; of one flow where `only` names it. Raises LodeError where there is no such flow."""
     records = [await store.load_deployed(bus.nc, only)] if only else await store.listing(bus.nc)
     flows = [await flow_status(bus, record) for record in records]
-    await asyncio.gather(add_details(bus, flows), _add_yields(bus, flows))
+    counted, _ = await asyncio.gather(add_details(bus, flows), _add_yields(bus, flows))
     usage = shutil.disk_usage(home.root)
     disk = Disk(usage.free, usage.total)
     return Status(
@@ -129,6 +130,7 @@ async def gather(bus: Bus, home: Home, state: State, only: str = "") -> Status:
         disk=disk,
         problems=[
             *_process_problems(state),
+            *([] if counted else [CATALOG_SILENT]),
             *(p for flow in flows for p in _flow_problems(flow)),
             *_disk_problems(disk),
         ],
@@ -191,9 +193,10 @@ async def _consumers(bus: Bus, stream: str) -> dict[tuple[str, str], tuple[int, 
             return found
 
 
-async def add_details(bus: Bus, flows: list[FlowStatus]) -> None:
-    """What the workers and the catalog say of the nodes, written into them."""
-    await asyncio.gather(_add_workers(bus, flows), _add_counts(bus, flows))
+async def add_details(bus: Bus, flows: list[FlowStatus]) -> bool:
+    """What the workers and the catalog say of the nodes, written into them; whether the catalog said it."""
+    _, counted = await asyncio.gather(_add_workers(bus, flows), _add_counts(bus, flows))
+    return counted
 
 
 async def _add_yields(bus: Bus, flows: list[FlowStatus]) -> None:
@@ -218,16 +221,17 @@ def _dry(what: str, name: str, fruitless: int, last_new: str | None) -> str:
     return f"{name} has run dry: {fruitless:,} videos from it and none of them new {since}"
 
 
-async def _add_counts(bus: Bus, flows: list[FlowStatus]) -> None:
-    """Nothing where the catalog does not answer: it may be starting, and status is asked for when things are bad."""
+async def _add_counts(bus: Bus, flows: list[FlowStatus]) -> bool:
+    """False where the catalog does not answer: it may be starting, and status is asked for when things are bad."""
     try:
         answer = await sql(COUNTS, Ways(bus.nc), seconds=PATIENCE)
     except LodeError:
-        return
+        return False
     counts = {(flow, node): rest for flow, node, *rest in answer.rows}
     for flow in flows:
         for node in flow.nodes:
             node.given, node.rejected, node.dead = counts.get((flow.flow, node.name), (0, 0, 0))
+    return True
 
 
 async def _add_workers(bus: Bus, flows: list[FlowStatus]) -> None:
