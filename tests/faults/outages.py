@@ -42,7 +42,7 @@ nodes:
   get:    {{type: fetch, from: find, per_host: 8, allow_hosts: ["{site}"]}}
   frames: {{type: extract, from: get, every: 1s}}
 """
-SECONDS, SHORT = 60.0, 3.0
+SECONDS, SHORT = 60.0, 1.5
 """How long a part is away."""
 PATIENCE = 180.0
 """Seconds in which all must be done once everything is back."""
