@@ -66,7 +66,8 @@ def cleanup(path: Path, yes: bool, as_json: bool) -> int:
     if yes and deletions:
         return _delete(deletions, root, as_json)
     if as_json:
-        output.print_json({"deleted": [], "would_delete": [_told(each) for each in deletions], "log": None})
+        left = [_told(each) for each in deletions]
+        output.print_json({"deleted": [], "not_deleted": [], "would_delete": left, "log": None})
     elif deletions:
         output.note(f"\nNothing was deleted. To do it: lode fakes cleanup {_quoted(path)} --yes")
     return 0
@@ -120,7 +121,8 @@ def _delete(deletions: "list[Deletion]", root: Path, as_json: bool) -> int:
     gone, failed = read_log(Path(log.name)), [each for each in done if each.failed]
     if as_json:
         left = [{"path": _text(each.deletion.file.path), "why": each.failed} for each in failed]
-        output.print_json({"deleted": [_said(line) for line in gone], "not_deleted": left, "log": log.name})
+        told = [_said(line) for line in gone]
+        output.print_json({"deleted": told, "not_deleted": left, "would_delete": [], "log": _text(log.name)})
     else:
         for each in failed:
             output.fail(f"not deleted: {_text(each.deletion.file.path)}: {each.failed}")
