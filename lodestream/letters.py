@@ -4,6 +4,7 @@ import base64
 import os
 import socket
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -39,38 +40,42 @@ def readable(data: bytes) -> dict[str, Any]:
 
 
 class Letters:
-    """Writes the dead letters of one node and remembers the attempts that led to them."""
+    """Writes the dead letters of one node."""
 
     def __init__(self, flow: str, node: str, node_type: str, publisher: Publisher):
         self._flow, self._node, self._type, self._publisher = flow, node, node_type, publisher
-        self._attempts: dict[int, list[Attempt]] = {}
-
-    def note(self, delivery: Delivery, error: Exception) -> None:
-        """Remember one failed attempt."""
-        self._attempts.setdefault(delivery.seq, []).append(Attempt(now(), f"{type(error).__name__}: {error}"))
-
-    def forget(self, delivery: Delivery) -> None:
-        """Its attempts no longer matter: it was done."""
-        self._attempts.pop(delivery.seq, None)
 
     async def bury(
-        self, delivery: Delivery, item: "Input | None", reason: str, detail: str, error: Exception | None = None
+        self,
+        delivery: Delivery,
+        item: "Input | None",
+        reason: str,
+        detail: str,
+        error: Exception | None = None,
+        tried: Sequence[Attempt] = (),
     ) -> None:
-        """Make the input a dead letter, then ack it."""
+        """Make the input a dead letter that tells of all attempts, then ack it."""
         subject, data = (item.cause, item.raw) if item else (delivery.subject, delivery.data)
         entity = raw_id(data) if subjects.is_seed(subject) else subject.rsplit(".", 1)[-1]
         trail = "".join(traceback.format_exception(error)) if error else ""
-        await self._write(delivery, subject, entity, reason, detail, data, trail)
+        await self._write(delivery, subject, entity, reason, detail, data, trail, tried)
         await delivery.ack()
-        self.forget(delivery)
 
     async def refuse(self, delivery: Delivery, refusal: Refusal) -> None:
         """Make one part of the input a dead letter."""
         entity = ids.token(refusal.entity)
-        await self._write(delivery, delivery.subject, entity, refusal.reason, refusal.detail, refusal.part, "")
+        await self._write(delivery, delivery.subject, entity, refusal.reason, refusal.detail, refusal.part)
 
     async def _write(
-        self, delivery: Delivery, subject: str, entity: str, reason: str, detail: str, data: bytes, trail: str
+        self,
+        delivery: Delivery,
+        subject: str,
+        entity: str,
+        reason: str,
+        detail: str,
+        data: bytes,
+        trail: str = "",
+        tried: Sequence[Attempt] = (),
     ) -> None:
         letter = DeadLetter(
             id=entity,
@@ -81,7 +86,7 @@ class Letters:
             reason=reason,
             detail=detail,
             at=now(),
-            attempts=self._attempts.get(delivery.seq, []),
+            attempts=list(tried),
             deliveries=delivery.attempt,
             worker=WORKER,
             traceback=trail,

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from lodestream.errors import DELIVERIES, DELIVERIES_OF_LEASERS
 from lodestream.node import Node
 from proto import subjects
 
@@ -22,6 +23,11 @@ LEASERS = ("fetch",)
 API = subjects.API
 READ_FLOWS = [f"{API}.DIRECT.GET.KV_{subjects.FLOWS_BUCKET}{key}" for key in ("", "." + subjects.flow_key("*"))]
 SEEDS = subjects.seeds(">")
+
+
+def deliveries(node_type: str) -> int:
+    """How often a message is delivered to a node of this type at most."""
+    return DELIVERIES_OF_LEASERS if node_type in LEASERS else DELIVERIES
 
 
 class Rights(NamedTuple):

@@ -14,12 +14,15 @@ import msgspec
 import structlog
 
 from lodestream import trace
+from lodestream.attempts import Attempts
 from lodestream.bus import Delivery, Publisher
 from lodestream.errors import ATTEMPTS, Malformed, Outage, Reject, Retry
 from lodestream.job import Job, Parts
+from lodestream.leases import Lost
 from lodestream.letters import Letters, raw_id
 from lodestream.memo import Manifest, Memo, Noted
 from lodestream.node import Node, Output, Settle
+from lodestream.rights import deliveries
 from lodestream.tally import Tally
 from proto import ids, subjects
 from proto.messages import Again, Message, Rejected, seal
@@ -76,6 +79,8 @@ class Runner:
         self.parts, self.state, self.publisher, self._judge, self._stands = parts, state, publisher, judge, stands
         self.tally = Tally()
         self.letters = Letters(flow, name, node.type, publisher)
+        self.attempts = Attempts(flow, name, parts.objects)
+        self._deliveries = deliveries(node.type)
         self._decode = msgspec.json.Decoder(_union(node.takes)).decode if node.takes else None
         self._again = msgspec.json.Decoder(Again).decode
         self._recipes: dict[str, str] = {}
@@ -132,6 +137,8 @@ class Runner:
         turn = 0
         while True:
             try:
+                if delivery.attempt > 1:
+                    job.attempt = 1 + len(await self.attempts.failed(delivery))
                 if memo and (manifest := await memo.find(item.ident)):
                     self.tally.remembered += 1
                     await self._publish(self._outputs_of(manifest, item), item, job, headers)
@@ -145,7 +152,8 @@ class Runner:
             await self.letters.refuse(delivery, refusal)
             self.tally.dead += 1
         await delivery.ack()
-        self.letters.forget(delivery)
+        if delivery.attempt > 1:
+            await self.attempts.forget(delivery)
         self.tally.taken += 1
         self.tally.waits_for = ""
 
@@ -158,7 +166,7 @@ class Runner:
             self._recipe(item.recipe),
             item.ident,
             item.cause,
-            delivery.attempt,
+            1,
             Noted(self.parts.objects),
             self.parts,
             self.state,
@@ -249,15 +257,20 @@ class Runner:
     async def _later(self, delivery: Delivery, item: Input | None, error: Exception, after: float | None) -> None:
         """Another attempt, or a dead letter when they are used up."""
         self.tally.last_error = f"{type(error).__name__}: {error}"
-        self.letters.note(delivery, error)
-        if delivery.attempt >= ATTEMPTS:
+        if isinstance(error, Lost):  # no attempt: somebody else is at it
+            await delivery.nak(NEXT_RECORD)
+            return
+        tried = await self.attempts.note(delivery, error)
+        if len(tried) >= ATTEMPTS or delivery.attempt >= self._deliveries:
             reason = error.reason if isinstance(error, Retry) else type(error).__name__
             detail = error.detail if isinstance(error, Retry) else str(error)
-            await self.letters.bury(delivery, item, reason, detail, None if isinstance(error, Retry) else error)
+            bug = None if isinstance(error, Retry) else error
+            await self.letters.bury(delivery, item, reason, detail, bug, tried)
+            await self.attempts.forget(delivery)
             self.tally.dead += 1
             return
         self.tally.retried += 1
-        backoff = 2 ** (delivery.attempt - 1) * random.uniform(0.8, 1.2)
+        backoff = 2 ** (len(tried) - 1) * random.uniform(0.8, 1.2)
         await delivery.nak(min(backoff if after is None else after, LONGEST_WAIT))
 
     def _recipe(self, input_recipe: str) -> str:

@@ -27,6 +27,11 @@ def memo(node_type: str, recipe: str, input_id: str) -> str:
 
 def content(sha256: str) -> str:
     """Names the object that holds these bytes, for all flows."""
+def attempts(flow: str, node: str, message: str) -> str:
+    """The failed attempts of one message, until it comes to its end; `message` names it for good in its stream."""
+    return f"memo/attempts/{flow}/{node}/{message}.json"
+
+
     return f"memo/fetch/content/{sha256}"
 
 

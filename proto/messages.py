@@ -125,6 +125,7 @@ class DeadLetter(Message, kw_only=True, tag="dead"):
     at: str
     attempts: list[Attempt] = []
     deliveries: int = 0
+    worker: Annotated[str, Meta(description="host and process id")] = ""
     worker: str = ""
     traceback: str = ""
     input_subject: str = ""

@@ -44,6 +44,12 @@ class Delivery:
         self.attempt, self.seq, self.touched = int(parts[at]), int(parts[at + 1]), now
         self.still_ours = None
 
+    @property
+    def token(self) -> str:
+        """Names the message for good, also when a stream of the same name is made again: sequence and time."""
+        parts = self.reply.split(".")
+        return f"{self.seq}-{parts[7 if len(parts) == 9 else 9]}"
+
     async def ack(self) -> None:
         """Done: never deliver it again. A lost ack costs one redelivery, which the identity subjects absorb."""
         if self.still_ours is None or await self.still_ours():

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 
 from lodestream.flow.model import Consumer, Deployed
 from lodestream.flow.record import rests
+from lodestream.rights import deliveries
 from lodestream.streams import SECOND, ask, server_time
 from proto import subjects
 
@@ -20,7 +21,6 @@ NODE, SINCE, UNTIL = "lode.node", "lode.since", "lode.until"
 SETTINGS: dict[str, Any] = {
     "ack_policy": "explicit",
     "ack_wait": 30 * SECOND,
-    "max_deliver": 6,
     "max_ack_pending": 20_000,
 }
 HELD = "2200-01-01T00:00:00Z"
@@ -158,7 +158,8 @@ async def _create(nc: Client, consumer: Consumer, freed: str) -> float:
     if consumer.temporary:
         metadata[UNTIL] = str(await last_sequence(nc, consumer.stream))
     names = {"name": consumer.durable, "durable_name": consumer.durable, "metadata": metadata}
-    config = SETTINGS | names | _filters(consumer) | _start(consumer)
+    most = {"max_deliver": deliveries(consumer.durable.rpartition("-")[0])}
+    config = SETTINGS | most | names | _filters(consumer) | _start(consumer)
     now = await server_time(nc)
     rest = _rest(freed, now)
     if rest or consumer.paused:

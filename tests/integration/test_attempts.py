@@ -1,0 +1,112 @@
+"""Attempts are what failed, whoever tried; what is only handed on or killed costs none."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lodestream import runner
+from lodestream.errors import Retry
+from lodestream.job import Job
+from lodestream.leases import Lost
+from lodestream.node import Node, Output
+from proto import subjects
+from proto.messages import Candidate, DeadLetter
+from tests.support.engine import Bench, bench, candidate, declare, eventually, media
+from tests.support.servers import start_nats
+
+
+@pytest.fixture
+async def made(tmp_path: Path) -> AsyncIterator[Bench]:
+    with start_nats(tmp_path) as server:
+        async with bench(server.url, tmp_path) as made:
+            yield made
+
+
+def failing(seen: list[int], good_after: int = 99) -> Node:
+    async def handle(message: Candidate, job: Job) -> AsyncIterator[Output]:
+        seen.append(job.attempt)
+        if len(seen) <= good_after:
+            raise Retry("server", f"try {len(seen)}", after=0.3)
+        yield "media", media(message)
+
+    return declare(handle, memo=False)
+
+
+async def kept(made: Bench) -> list[str]:
+    return [stat.key async for stat in made.objects.list("memo/attempts/")]
+
+
+async def idle(made: Bench) -> bool:
+    return await made.pending() == 0
+
+
+async def test_a_dead_letter_tells_what_other_workers_tried(made):
+    seen: list[int] = []
+    await made.offer(candidate(1))
+    for count in (1, 2, 3):
+        await made.run(failing(seen))
+        await eventually(lambda count=count: reached(seen, count), 30)
+        await made.pullers.pop().stop(grace=5)
+    await made.run(failing(seen))
+    await eventually(lambda: idle(made), 30)
+    (letter,) = (await made.stored("dead.>", subjects.DEAD)).values()
+    assert isinstance(letter, DeadLetter)
+    assert [attempt.error for attempt in letter.attempts] == [f"Retry: server: try {n}" for n in (1, 2, 3, 4)]
+    assert all(attempt.worker and attempt.at for attempt in letter.attempts)
+    assert seen == [1, 2, 3, 4]
+    assert await kept(made) == []
+
+
+async def test_what_was_done_in_the_end_leaves_no_trace_of_its_attempts(made):
+    seen: list[int] = []
+    await made.offer(candidate(1))
+    await made.run(failing(seen, good_after=2))
+    await eventually(lambda: reached(seen, 1), 30)
+    assert len(await kept(made)) == 1
+    await eventually(lambda: idle(made), 30)
+    assert (seen, await kept(made)) == ([1, 2, 3], [])
+
+
+async def test_being_handed_on_is_no_attempt(made):
+    begun: list[int] = []
+
+    async def endless(message: Candidate, job: Job) -> AsyncIterator[Output]:
+        begun.append(job.attempt)
+        await asyncio.sleep(600)
+        yield "media", media(message)
+
+    await made.offer(candidate(1))
+    for count in (1, 2):
+        await made.run(declare(endless, memo=False))
+        await eventually(lambda count=count: reached(begun, count), 30)
+        await made.pullers.pop().stop(grace=0.01)
+    seen: list[int] = []
+    await made.run(failing(seen))
+    await eventually(lambda: idle(made), 30)
+    (letter,) = (await made.stored("dead.>", subjects.DEAD)).values()
+    assert isinstance(letter, DeadLetter)
+    assert (begun, seen) == ([1, 1], [1, 2, 3, 4])
+    assert (len(letter.attempts), letter.deliveries) == (4, 6)
+
+
+async def test_a_lost_lease_is_no_attempt(made, monkeypatch):
+    monkeypatch.setattr(runner, "NEXT_RECORD", 0.05)
+    seen: list[int] = []
+
+    async def handle(message: Candidate, job: Job) -> AsyncIterator[Output]:
+        seen.append(job.attempt)
+        if len(seen) <= 6:
+            raise Lost("lease lost", "media.web-1")
+        yield "media", media(message)
+
+    await made.offer(candidate(1))
+    await made.run(declare(handle, memo=False))
+    await eventually(lambda: idle(made), 30)
+    assert seen == [1] * 7
+    assert len(await made.stored()) == 1
+
+
+async def reached(seen: list[int], count: int) -> bool:
+    return len(seen) >= count
