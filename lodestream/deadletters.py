@@ -104,7 +104,10 @@ async def retry(js: JetStreamContext, dead: Dead) -> bool:
     if letter.input_stream == subjects.SEEDS:
         await js.publish(subjects.seeds(letter.flow), data)
     else:
-        offered = await _offer(js, dead, _again(dead, data))
+        again = again_of(dead, data)
+        offered = await offer(
+            js, offered_on(letter.flow, letter.node_type, letter.node, again.subject, dead.seq), again
+        )
     return await _resolve(js, dead, "retried") or offered
 
 
@@ -113,8 +116,8 @@ async def drop(js: JetStreamContext, dead: Dead) -> bool:
     return await _resolve(js, dead, "dropped")
 
 
-def _again(dead: Dead, data: bytes) -> Again:
-    """The offer of an input; one that was an offer itself is offered as what it held."""
+def again_of(dead: Dead, data: bytes) -> Again:
+    """The offer of an input; one that was an offer itself is offered as what it held. Raises LodeError."""
     letter = dead.letter
     try:
         if f".{subjects.AGAIN}." in letter.input_subject:
@@ -127,14 +130,18 @@ def _again(dead: Dead, data: bytes) -> Again:
     return Again(id=letter.id, subject=letter.input_subject, input=msgspec.Raw(data), cause=dead.subject)
 
 
-async def _offer(js: JetStreamContext, dead: Dead, again: Again) -> bool:
-    """Publish it on the node's own `again` port, once: the dead letter's sequence makes each retry one of its own."""
-    letter, entity = dead.letter, f"{again.subject.rpartition('.')[2]}_{dead.seq}"
-    port = subjects.output(letter.flow, letter.node_type, letter.node, subjects.AGAIN, entity)
+def offered_on(flow: str, node_type: str, node: str, subject: str, number: int) -> str:
+    """The node's own `again` port for an input of this subject; each `number` is an offer of its own."""
+    return subjects.output(flow, node_type, node, subjects.AGAIN, f"{subject.rpartition('.')[2]}_{number}")
+
+
+async def offer(js: JetStreamContext, port: str, again: Again) -> bool:
+    """Publish an offer; False where it was made before. Raises LodeError where the flow has no stream."""
     try:
         await js.publish(port, encode(again))
     except NoStreamResponseError:
-        why = f"flow {letter.flow} is not deployed: nobody would take {letter.entity}; see: lode flow ls"
+        flow, entity = subjects.parse(port).flow, again.subject.rpartition(".")[2]
+        why = f"flow {flow} is not deployed: nobody would take {entity}; see: lode flow ls"
         raise LodeError(why) from None
     except APIError as error:
         if error.description != OFFERED_BEFORE:

@@ -7,8 +7,8 @@ DELIVERIES, DELIVERIES_OF_LEASERS = 6, 100
 """Of one message, before it counts as what kills its workers. One that waits for a lease or a host is in hand for long:
 it may be handed on, and its worker may die, many times by no fault of its own."""
 
-MISSING = "object missing"
-"""The reason of dead letters whose detail is the key of an object."""
+MISSING, CHANGED = "object missing", "changed at source"
+"""Reasons of dead letters: its detail is the key of an object; that object can no longer be made as it was."""
 
 
 class LodeError(Exception):

@@ -5,20 +5,30 @@ import contextlib
 from collections.abc import Callable
 
 from lodestream.bus import Bus
+from lodestream.clearing import Clearer
 from lodestream.errors import LodeError
 from lodestream.flow.deploy import finish_backfills, mend
 from lodestream.flow.model import Deployed
 from lodestream.flows import deployed_flows, watch_flows
+from lodestream.healing import Healer
+from lodestream.objects import Objects
 
 EVERY = 2.0
 """Seconds between looks at backfills, while there are any."""
 
 
-async def keep_house(bus: Bus, say: Callable[[str], None]) -> None:
-    """Mend what deploys left half done, then remove backfill consumers that have given everything.
+async def keep_house(bus: Bus, objects: Objects, say: Callable[[str], None]) -> None:
+    """Mend what deploys left half done, remove backfill consumers that have given everything; see to objects.
 
     Tells `say` what was mended and which flows wait for a person; runs until cancelled.
     """
+    clearer = Clearer(bus, objects, say)
+    async with asyncio.TaskGroup() as group:
+        for work in (_tend_flows(bus, say), clearer.run(), Healer(bus, objects, say, clearer.look_at).run()):
+            group.create_task(work)
+
+
+async def _tend_flows(bus: Bus, say: Callable[[str], None]) -> None:
     with contextlib.suppress(LodeError):  # somebody deploys at this moment, and that mends as well
         for line in await mend(bus.nc):
             say(line)

@@ -4,16 +4,19 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
+from nats.aio.client import Client
 
 from lodestream.bus import Bus, connect
 from lodestream.errors import LodeError
 from lodestream.housekeeping import keep_house
 from lodestream.local import ports
 from lodestream.local.child import Child, Program
+from lodestream.local.floors import Floors
 from lodestream.local.home import VARIABLE, Home
 from lodestream.local.kinship import adopt_orphans, end_orphans, guarded
 from lodestream.local.lock import only_supervisor
@@ -48,6 +51,7 @@ class Supervisor:
         self.state = State(pid=os.getpid(), since=now())
         self._children: list[Child] = []
         self._stop = asyncio.Event()
+        self._floors = Floors(home.run / "floors.json")
         self._log = RotatedLog(home.logs / "supervisor.log")
 
     async def run(self, on_ready: Ready | None = None) -> None:
@@ -93,6 +97,7 @@ class Supervisor:
                 bus = await self._operator(START_LIMIT)
                 try:
                     await ensure_streams(bus.nc)
+                    await self._rewind(bus.nc)
                     services = [self._add(p, self._environment(p)) for p in self.table]
                     wanted = Counter(p.service for p in self.table if p.service)
                     await services_answer(bus.nc, wanted, lambda: self._give_up_on(services))
@@ -102,27 +107,35 @@ class Supervisor:
             late = ", ".join(c.program.name for c in self._children)
             raise LodeError(f"not ready after {START_LIMIT:g} s ({late}); see the logs in {self.home.logs}") from None
 
+    async def _rewind(self, nc: Client) -> None:
+        if begun := await self._floors.rewind(nc):
+            self._changed(f"the last end was not in order; looks at the last work again: {', '.join(begun)}")
+        await self._floors.note(nc)
+
     async def _until_port_is_lost(self) -> bool:
         """Keep house until told to stop (False), or until the server has died and another has its port (True)."""
-        house = asyncio.create_task(self._keep_house())
+        duties = (partial(keep_house, say=self._changed), self._floors.keep)
+        house = [asyncio.create_task(self._keep_house(duty)) for duty in duties]
         try:
             return await self._until_stopped(self._port_lost())
         finally:
-            house.cancel()
+            for task in house:
+                task.cancel()
 
     async def _port_lost(self) -> None:
         nats, port = self._children[0].state, self.home.instance().ports[NATS]
         while nats.state != "waiting" or ports.is_free(port):
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _keep_house(self) -> None:
+    async def _keep_house(self, duty: Callable[[Bus], Awaitable[None]]) -> None:
         """Goes on after any failure: nothing of it is worth the instance."""
         while True:
             bus = await self._operator(None)
             try:
-                await keep_house(bus, self._changed)
-            except Exception as error:
-                self._changed(f"housekeeping failed, goes on: {type(error).__name__}: {error}")
+                await keep_house(bus, Directory(self.home.objects), self._changed)
+            except* Exception as failed:
+                why = "; ".join(f"{type(error).__name__}: {error}" for error in failed.exceptions)
+                self._changed(f"housekeeping failed, goes on: {why}")
                 await asyncio.sleep(LOOK_EVERY)
             finally:
                 await bus.close()
@@ -189,6 +202,7 @@ class Supervisor:
         await asyncio.gather(*(child.stop(GRACE) for child in services))
         await asyncio.gather(*(child.stop(GRACE) for child in self._children if child not in services))
         end_orphans()
+        self._floors.forget()
         self._children.clear()
 
     def _log_file(self, name: str) -> Path:
