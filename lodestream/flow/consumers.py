@@ -86,6 +86,17 @@ async def delete(nc: Client, stream: str, durable: str) -> None:
     await ask(nc, f"CONSUMER.DELETE.{stream}.{durable}", {}, may_lack=True)
 
 
+async def begin_again(nc: Client, consumer: Consumer, start: int) -> None:
+    """Make a consumer anew, as the same one, from another sequence of its stream on."""
+    await delete(nc, consumer.stream, consumer.durable)
+    await _create(nc, consumer._replace(start=max(start, consumer.start)), "")
+
+
+def reached(info: Info) -> tuple[str, int]:
+    """Which start of a consumer it is, and the sequence of its stream up to which all was acked."""
+    return _since(info), int(info["ack_floor"]["stream_seq"])
+
+
 async def drained(nc: Client, backfill: Consumer) -> bool:
     """Whether a backfill has given all that it is for, and all of that was acked."""
     info = await ask(nc, f"CONSUMER.INFO.{backfill.stream}.{backfill.durable}", {}, may_lack=True)

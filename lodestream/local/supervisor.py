@@ -4,8 +4,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -114,20 +113,26 @@ class Supervisor:
 
     async def _until_port_is_lost(self) -> bool:
         """Keep house until told to stop (False), or until the server has died and another has its port (True)."""
-        duties = (partial(keep_house, say=self._changed), self._floors.keep)
-        house = [asyncio.create_task(self._keep_house(duty)) for duty in duties]
+        duties = [asyncio.create_task(duty) for duty in (self._keep_house(), self._keep_floors())]
         try:
             return await self._until_stopped(self._port_lost())
         finally:
-            for task in house:
-                task.cancel()
+            for duty in duties:
+                duty.cancel()
 
     async def _port_lost(self) -> None:
         nats, port = self._children[0].state, self.home.instance().ports[NATS]
         while nats.state != "waiting" or ports.is_free(port):
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _keep_house(self, duty: Callable[[Bus], Awaitable[None]]) -> None:
+    async def _keep_floors(self) -> None:
+        bus = await self._operator(None)
+        try:
+            await self._floors.keep(bus)
+        finally:
+            await bus.close()
+
+    async def _keep_house(self) -> None:
         """Goes on after any failure: nothing of it is worth the instance."""
         while True:
             bus = await self._operator(None)

@@ -1,0 +1,112 @@
+"""What a power cut takes back: a NATS server's last messages, while the acks that they were made for may be kept.
+
+So while an instance runs it writes down every few seconds how far each node had come. Where it did not end in order,
+every node begins again behind what had been reached for certain: identities refuse what is there, and the memo saves
+the work. Nodes begin anew for a second reason: of a stream that lost its end the server stores other messages under
+sequences that it had given out before, and would hand those to whoever had the first ones.
+"""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+
+from lodestream.bus import Bus
+from lodestream.errors import LodeError
+from lodestream.flow import consumers, store
+from lodestream.flow.model import Consumer
+from lodestream.local.home import write_whole
+
+EVERY = 5.0
+"""Seconds between notes: more than the server takes to have the kernel sync what it stored (`natsconf`)."""
+
+
+class Floor(msgspec.Struct):
+    """How far one consumer had come."""
+
+    since: str
+    """Which start of the consumer it was."""
+    seq: int
+    """All up to this sequence of its stream was acked."""
+
+
+Reached = dict[str, Floor]
+"""By stream and durable."""
+
+
+class Notes(msgspec.Struct):
+    """The last two notes: when the newer is written, what the older tells of has been synced for seconds."""
+
+    older: Reached
+    newer: Reached
+
+
+class Floors:
+    """A file that is there while an instance runs, and after it did not end in order."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        self._noted = False
+
+    async def rewind(self, nc: Client) -> list[str]:
+        """After an end that was not in order, have every node begin again behind what is certain; gives their names.
+
+        For the start, before any worker runs. Raises LodeError where the server refuses.
+        """
+        if (notes := self._read()) is None:
+            return []
+        begun = []
+        for record in await store.listing(nc):
+            for consumer in record.consumers():
+                floor = notes.older.get(_name(consumer))
+                known = floor.seq if floor and floor.since == consumer.since else 0
+                await consumers.begin_again(nc, consumer, known + 1)
+                begun.append(_name(consumer))
+        return begun
+
+    async def keep(self, bus: Bus) -> None:
+        """Note until cancelled."""
+        while True:
+            with contextlib.suppress(LodeError, nats.errors.Error):  # the server is away: the last note holds
+                await self.note(bus.nc)
+            await asyncio.sleep(EVERY)
+
+    async def note(self, nc: Client) -> None:
+        """Write down how far every node is. Raises LodeError where the server does not answer."""
+        before, newer = self._read() if self._noted else None, await _reached(nc)
+        notes = Notes(before.newer if before else newer, newer)
+        with contextlib.suppress(OSError):  # the last notes are as true as ever
+            write_whole(self._file, msgspec.json.encode(notes))
+            self._noted = True
+
+    def forget(self) -> None:
+        """The instance has ended in order: nothing needs to be begun again."""
+        if self._noted:
+            self._file.unlink(missing_ok=True)
+            self._noted = False
+
+    def _read(self) -> Notes | None:
+        """None where there is no file; notes of nothing where it cannot be read."""
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=Notes)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError):
+            return Notes({}, {})
+
+
+async def _reached(nc: Client) -> Reached:
+    reached = {}
+    for record in await store.listing(nc):
+        found = await consumers.infos(nc, record.flow)
+        for consumer in record.consumers():
+            if info := found.get((consumer.stream, consumer.durable)):
+                reached[_name(consumer)] = Floor(*consumers.reached(info))
+    return reached
+
+
+def _name(consumer: Consumer) -> str:
+    return f"{consumer.stream} {consumer.durable}"
