@@ -17,7 +17,7 @@ CATALOG = "catalog"
 OPERATOR = "operator"
 SEEDER = "seeder"
 VIEWER = "viewer"
-LEASERS = ("fetch",)
+LEASERS = ("fetch", "records")
 """Node types that take leases."""
 
 API = subjects.API

@@ -183,7 +183,8 @@ class Runner:
         self.tally.live[item.ident] = job.progress
         try:
             async for output in self.node.handler(item.message, job):
-                outputs.append(output)
+                if memo or not self.node.streams:
+                    outputs.append(output)
                 if self.node.streams:
                     await self._publish((output,), item, job, headers)
         except Reject as why:

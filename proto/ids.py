@@ -50,6 +50,16 @@ def shard_id(media: str, index: int) -> str:
     return f"{media}_s{index:04d}"
 
 
+def record_id(scope: str, own: str) -> str:
+    """The id of a record that its collection, `scope`, names itself."""
+    return token(f"{own}-{digest(scope.encode(), 4)}")
+
+
+def content_id(canonical: bytes) -> str:
+    """The id of a record known by its content only, which is given in its one spelling."""
+    return "rec-" + digest(canonical)
+
+
 def recipe(node_type: str, version: int, settings: bytes, input_recipe: str) -> str:
     """Eight hex letters for all that shapes an output: type, version, settings, and the input's own recipe."""
     return digest(b"\0".join((node_type.encode(), str(version).encode(), settings, input_recipe.encode())), 4)

@@ -59,6 +59,21 @@ def fake_refused(kind: str, what: str, refusal: str = "") -> str:
     return f"fakes/refused/{kind}/{what}/{refusal}"
 
 
+def collection(name: str) -> str:
+    """Begins the keys of every page of one collection of records."""
+    return f"records/{name}/"
+
+
+def page(collection_name: str, request: str, turn: int) -> str:
+    """What came of one request for records; another `turn` where it was asked again, for what came was of no use."""
+    return f"{collection(collection_name)}{request}-{turn}.json"
+
+
+def record(record_id: str) -> str:
+    """The data of a record that is too large for a message."""
+    return f"records/data/{record_id}.json"
+
+
 def snapshot(name: str) -> str:
     """A file of a catalog snapshot."""
     return f"catalog/{name}"

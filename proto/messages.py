@@ -34,6 +34,8 @@ class Seed(Message, kw_only=True, tag="seed"):
     timeout: Annotated[float, Meta(gt=0, le=86_400, description="seconds at most")] | None = None
     labels: dict[str, str] = {}
     round: Annotated[str, Meta(max_length=64, description="look again: another round is another seed")] = ""
+    lines: Annotated[str, Meta(description="the records themselves, JSON a line; else `value` leads to them")] = ""
+    first: Annotated[int, Meta(ge=1, description="number of the first of those lines in what they were read from")] = 1
 
 
 class Candidate(Message, kw_only=True, tag="candidate"):
@@ -53,9 +55,21 @@ class Candidate(Message, kw_only=True, tag="candidate"):
 class Listing(Message, kw_only=True, tag="listing"):
     """What one seed offered, once it has been listed; its id is the seed's."""
 
-    offered: Annotated[int, Meta(ge=0, description="candidates listed, known ones included")]
+    offered: Annotated[int, Meta(ge=0, description="candidates or records listed, known ones included")]
     complete: Annotated[bool, Meta(description="whether the source was read to its end or to the limit")] = True
     detail: str = ""
+
+
+class Record(Message, kw_only=True, tag="record"):
+    """One JSON object of a collection, stored once and never replaced."""
+
+    seed: Annotated[str, Meta(description="id of the seed")]
+    source: Annotated[str, Meta(description="host that it comes from; local where it is a file's or was published")]
+    position: Annotated[int, Meta(ge=1, description="place in its collection: the line, or a count over its pages")]
+    page: Annotated[str, Meta(description="key of the stored page that it came in; empty where none is stored")] = ""
+    object_key: Annotated[str, Meta(description="key of the data where they are too large for a message")] = ""
+    labels: dict[str, str] = {}
+    data: Annotated[msgspec.Raw, Meta(description="the object; null where `object_key` leads to it")]
 
 
 class Media(Message, kw_only=True, tag="media"):
@@ -92,6 +106,8 @@ class Shard(Message, kw_only=True, tag="shard"):
     offset: Annotated[list[Count], Meta(description="byte of each JPEG in the tar")]
     length: Annotated[list[Count], Meta(description="bytes of each JPEG")]
     sampler: str
+    sha256: Annotated[str, Meta(description="of the tar")] = ""
+    bytes: Annotated[int, Meta(ge=0, description="of the tar")] = 0
     damage: Annotated[str, Meta(description="what of the video was lost; empty when nothing was")] = ""
 
 
@@ -106,11 +122,10 @@ class Rejected(Message, kw_only=True, tag="rejected"):
 
 class Attempt(msgspec.Struct, omit_defaults=True):
     """One failed try."""
-    sha256: Annotated[str, Meta(description="of the tar")] = ""
-    bytes: Annotated[int, Meta(ge=0, description="of the tar")] = 0
 
     at: Annotated[str, Meta(description="ISO 8601")]
     error: str
+    worker: Annotated[str, Meta(description="host and process id")] = ""
 
 
 class DeadLetter(Message, kw_only=True, tag="dead"):
@@ -125,7 +140,6 @@ class DeadLetter(Message, kw_only=True, tag="dead"):
     at: str
     attempts: list[Attempt] = []
     deliveries: int = 0
-    worker: Annotated[str, Meta(description="host and process id")] = ""
     worker: str = ""
     traceback: str = ""
     input_subject: str = ""
@@ -149,8 +163,11 @@ class Again(Message, kw_only=True, tag="again"):
     input: msgspec.Raw
 
 
-Known = Seed | Candidate | Listing | Media | Shard | Rejected | DeadLetter | Resolved | Again
-KINDS: tuple[type[Message], ...] = (Seed, Candidate, Listing, Media, Shard, Rejected, DeadLetter, Resolved, Again)
+Known = Seed | Candidate | Listing | Record | Media | Shard | Rejected | DeadLetter | Resolved | Again
+KINDS: tuple[type[Message], ...] = (
+    *(Seed, Candidate, Listing, Record, Media, Shard),
+    *(Rejected, DeadLetter, Resolved, Again),
+)
 
 decode_any = msgspec.json.Decoder(Known).decode
 _encoder = msgspec.json.Encoder()

@@ -18,6 +18,7 @@ _DUCKDB: dict[type, str] = {
     inspect.FloatType: "DOUBLE",
     inspect.BoolType: "BOOLEAN",
     inspect.LiteralType: "VARCHAR",
+    inspect.RawType: "JSON",
 }
 
 

@@ -19,6 +19,7 @@ TABLES = {
     "seeds": "*",
     "candidates": "*",
     "listings": "*",
+    "records": "*",
     "media": "*",
     "shards": "* exclude (time_ms, byte_offset, byte_length)",
     "frames": "*",

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import msgspec
 
 from lodestream.letters import readable
-from proto import ids, subjects
+from lodestream.records import compact
+from proto import ids, messages, subjects
 from proto.messages import Again, DeadLetter, Known, Media, Message, Rejected, Resolved, Shard
 from services.catalog.tables import TABLES, Table
 
@@ -65,7 +66,7 @@ class Rows:
         """Take one message; one that is not what it should be becomes a dead letter."""
         try:
             self._add(record, _check(_decode(record.data)))
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             self.refuse(record, MALFORMED, str(error))
 
     def refuse(self, record: Record, reason: str, detail: str) -> None:
@@ -120,7 +121,9 @@ def project(records: Iterable[Record]) -> Rows:
 
 
 def _check(message: Message) -> Message:
-    """Raises ValueError where fields that are well each by itself do not fit together."""
+    """Raises ValueError where fields that are well each by itself do not fit together, or data are no record's."""
+    if isinstance(message, messages.Record) and not message.object_key:
+        message.data = msgspec.Raw(compact(bytes(message.data)))
     if isinstance(message, Shard) and not len(message.time_ms) == len(message.offset) == len(message.length):
         raise ValueError("`time_ms`, `offset` and `length` differ in length")
     return message

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from proto.messages import Candidate, DeadLetter, Listing, Media, Message, Rejected, Seed, Shard
+from proto.messages import Candidate, DeadLetter, Listing, Media, Message, Record, Rejected, Seed, Shard
 
 
 class Column(NamedTuple):
@@ -98,9 +98,27 @@ TABLES = (
         Listing,
         "What each seed offered, once it has been listed.",
         _id("seed_id", "id of the seed"),
-        _number("offered", "candidates listed, known ones included"),
+        _number("offered", "candidates or records listed, known ones included"),
         Column("complete", "BOOLEAN", "whether the source was read to its end or to the limit"),
         _text("detail", "why it was not"),
+    ),
+    _outputs(
+        "records",
+        Record,
+        "JSON objects of collections, each stored once and never replaced; to a file: `lode export records`.",
+        _id("record_id", "id of the record: its own, or a digest of its content"),
+        _text("seed_id", "seed that led to it first", "m.seed"),
+        _text("source", "host that it comes from; local where it is a file's or was published"),
+        _number("position", "place in its collection, from 1: the line, or a count over its pages"),
+        Column(
+            "data",
+            "JSON",
+            "the record; null where it is too large for a row",
+            "case m.object_key when '' then m.data end",
+        ),
+        _text("object_key", "key of the record in the object store, where it is too large"),
+        _text("page", "key of the stored page that it came in"),
+        _labels(),
     ),
     _outputs(
         "media",

@@ -105,6 +105,7 @@ SOURCES = View(
       from (select flow, source, reason, sum(messages)::bigint as n from first where kind = 'rejected' group by all)
       group by flow, source)
     select flow, source, coalesce(sum(messages) filter (kind = 'candidate'), 0)::bigint as candidates,
+      coalesce(sum(messages) filter (kind = 'record'), 0)::bigint as records,
       coalesce(sum(messages) filter (kind = 'media'), 0)::bigint as fetched,
       coalesce(sum(messages) filter (kind = 'rejected'), 0)::bigint as rejected,
       coalesce(any_value(rejected_by_reason), map {}::map(varchar, bigint)) as rejected_by_reason,
@@ -114,6 +115,7 @@ SOURCES = View(
     {
         "source": "site that videos come from",
         "candidates": "videos that seeds led to",
+        "records": "records that seeds led to",
         "fetched": "videos that were fetched",
         "rejected": "refusals, of candidates and of what was fetched",
         "rejected_by_reason": "refusals by reason, the most frequent first",
@@ -132,14 +134,18 @@ YIELDS = View(
     led as (select c.flow, c.seed_id, count(distinct media_id) as candidates, count(bytes) as fetched,
         sum(bytes) as bytes, sum(frames) as frames
       from main.candidates c left join got using (flow, media_id) left join shot using (flow, media_id) group by all),
+    noted as (select flow, seed_id, count(distinct record_id) as records from main.records group by all),
     listed as (select flow, seed_id, max(offered) as offered from main.listings group by all)
-    select flow, seed_id, kind, value, offered, coalesce(candidates, 0) as candidates, coalesce(fetched, 0) as fetched,
+    select flow, seed_id, kind, value, offered, coalesce(candidates, 0) as candidates,
+      coalesce(records, 0) as records, coalesce(fetched, 0) as fetched,
       coalesce(bytes, 0)::bigint as bytes, coalesce(frames, 0)::bigint as frames, "at"
     from main.seeds left join listed using (flow, seed_id) left join led using (flow, seed_id)
+      left join noted using (flow, seed_id)
     """,
     {
         "candidates": "videos that no seed had led to before",
-        "fetched": "how many of them were fetched",
+        "records": "records that no seed had led to before",
+        "fetched": "how many of the videos were fetched",
         "bytes": "bytes of those",
         "frames": "frames taken from those",
     },
@@ -175,7 +181,8 @@ DRY = View(
     with outcome as (select flow, source, "at", true as new from main.media
       union all select flow, source, "at", false from main.rejects where source <> ''),
     by_source as (select *, max("at") filter (new) over (partition by flow, source) as last_new from outcome),
-    led as (select flow, seed_id, count(*) as new from main.candidates group by all),
+    led as (select flow, seed_id, count(*) as new
+      from (select flow, seed_id from main.candidates union all select flow, seed_id from main.records) group by all),
     looked as (select s.flow, s.kind || ' ' || s.value as seed, l."at", coalesce(led.new, 0) > 0 as new
       from main.listings l join main.seeds s using (flow, seed_id) left join led using (flow, seed_id)
       where l.offered > 0),

@@ -19,7 +19,9 @@ from lodestream.web.verdicts import Verdict
 from proto.messages import Candidate, Seed
 from proto.messages import Listing as Listed
 
-NOT_YET = ("gallery", "records")
+NOT_YET = ("gallery",)
+OTHERS = ("records",)
+"""Kinds of seeds that are for nodes of other types on the same wire."""
 STALL_S = 60.0
 """Seconds without a request or a video, after which a source counts as hung."""
 GRACE_S = 15.0
@@ -64,6 +66,9 @@ class Found:
 
 async def handle(seed: Seed, job: Job) -> AsyncIterator[Output]:
     """Candidates as they come, then the listing. Raises Reject where there is none, and Retry."""
+    if seed.kind in OTHERS:
+        job.lasting = False
+        return
     if seed.kind in NOT_YET:
         raise Reject("unsupported", f"{seed.kind} seeds are not built yet")
     found = Found()

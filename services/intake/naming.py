@@ -9,13 +9,13 @@ from proto import ids
 _LONGEST_SLUG = 40
 
 
-def seed_id(kind: str, value: str, limit: int | None, round: str) -> str:
+def seed_id(kind: str, value: str, limit: int | None, round: str, lines: str = "") -> str:
     """`query-handstand-tutorial-<16 hex>`.
 
-    A limit or a round makes another seed, since it asks for something else; labels and a timeout do not.
+    A limit, a round or other lines make another seed, since it asks for something else; labels and a timeout do not.
     """
     plain = _plain(kind, value)
-    asked = "\0".join((kind, plain, str(limit or ""), round))
+    asked = "\0".join((kind, plain, str(limit or ""), round, *filter(None, [lines])))
     slug = re.sub(r"[^a-z0-9]+", "-", _ascii(re.sub(r"^\w+://(www\.)?", "", plain))).strip("-")
     return "-".join(filter(None, (kind, slug[:_LONGEST_SLUG].strip("-"), ids.digest(asked.encode(), 8))))
 

@@ -26,6 +26,8 @@ class Fields(msgspec.Struct, forbid_unknown_fields=True):
     timeout: Annotated[float, Meta(gt=0, le=86_400)] | None = None
     labels: Annotated[dict[Text, Text], Meta(max_length=32)] = {}
     round: Annotated[str, Meta(max_length=64, pattern=ONE_LINE)] = ""
+    lines: str = ""
+    first: Annotated[int, Meta(ge=1)] = 1
 
 
 FIELDS = Fields.__struct_fields__
@@ -36,6 +38,8 @@ WANTED = {
     "timeout": 'seconds over 0 and up to a day, as 60 or "5m"',
     "labels": "an object of up to 32 texts of one line and up to 256 letters",
     "round": "text of one line and up to 64 letters",
+    "lines": "text: records, JSON a line",
+    "first": "a whole number from 1",
 }
 
 _PREFIX = re.compile(r"([A-Za-z]{3,10})(\s*:\s*(?!//)|\s+)(?=\S)")
@@ -123,15 +127,19 @@ def _read(given: dict[str, Any]) -> Fields:
 
 
 def _made(fields: Fields) -> Seed:
+    if fields.lines and fields.kind != "records":
+        raise Malformed("bad field", f"lines: of a seed of kind {fields.kind}; only records have lines")
     value = kinds.checked(fields.kind, fields.value)
     return Seed(
-        id=seed_id(fields.kind, value, fields.limit, fields.round),
+        id=seed_id(fields.kind, value, fields.limit, fields.round, fields.lines),
         kind=fields.kind,  # type: ignore[arg-type]
         value=value,
         limit=fields.limit,
         timeout=fields.timeout,
         labels=fields.labels,
         round=fields.round,
+        lines=fields.lines,
+        first=fields.first,
     )
 
 

@@ -20,6 +20,7 @@ from proto.messages import (
     Listing,
     Media,
     Message,
+    Record,
     Rejected,
     Resolved,
     Seed,
@@ -34,6 +35,14 @@ SAMPLES: list[Message] = [
     Seed(id="s-2", kind="url", value="https://example.org/a.mp4"),
     Candidate(id="youtube-dQw4w9WgXcQ", url="https://example.org", source="youtube", seed="s-1", duration_s=212.0),
     Listing(id="s-1", offered=12, complete=False, detail="stopped after 60 s", cause=CAUSE),
+    Record(
+        id="7-1a2b3c4d",
+        seed="s-3",
+        source="example.org",
+        position=7,
+        page="records/x/y-0.json",
+        data=msgspec.Raw(b'{"n":7}'),
+    ),
     Media(
         id="web-1",
         url="https://example.org/a.mp4",
