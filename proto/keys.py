@@ -5,9 +5,21 @@ BUCKET = "lodestream"
 
 DIGITS = 16
 """Hex digits of a content's SHA-256 that its key has: what a message says of an object stays true."""
-def media(media_id: str, recipe: str, extension: str) -> str:
-    """A downloaded video; `extension` without its dot."""
-    return f"media/{media_id}/{recipe}.{extension}"
+
+
+def media(media_id: str, form: str, sha256: str, extension: str) -> str:
+    """A downloaded video; other bytes are another object; `extension` without its dot."""
+    return f"media/{media_id}/{form}-{sha256[:DIGITS]}.{extension}"
+
+
+def same(media_id: str, form: str) -> str:
+    """Names the object of another video, which has the bytes of this one."""
+    return f"media/{media_id}/{form}.same"
+
+
+def downloads(media_id: str, form: str) -> str:
+    """Begins the keys of all that was downloaded of a video in one form."""
+    return f"media/{media_id}/{form}"
 
 
 def gone(key: str) -> str:

@@ -12,16 +12,12 @@ from lodestream.blobs import Blob
 from lodestream.children import Children
 from lodestream.errors import Reject
 from lodestream.job import Job
-from lodestream.memo import Noted
 from proto import ids, keys
 from proto.messages import Candidate, Media
-from services.fetch import local
+from services.fetch import local, stored
 from services.fetch.direct import Downloaded
 from services.fetch.probes import Facts, Probes
 from services.fetch.web import Web
-
-ALIAS = "same"
-"""Extension of an object that names another with the same bytes."""
 
 
 class Fetcher:
@@ -45,21 +41,22 @@ class Fetcher:
         """The video, stored. Raises Reject, Retry and Outage."""
         form = ids.recipe(job.node_type, 1, b"%d" % job.settings.max_height, "")
         async with job.parts.leases.hold("media", candidate.id):
-            if known := await _stored(candidate.id, form, job.objects):
+            if known := await stored.find(candidate.id, form, job.objects):
                 return await self._known(candidate, job, known)
             with self._scratch(job.parts.work) as path:
                 got = await self._get(candidate, job, path)
                 facts = await self._checked(got, job)
-                media = _media(candidate, got, facts, keys.media(candidate.id, form, facts.extension))
-                await _store(media, form, got.path, job.objects)
+                key = keys.media(candidate.id, form, got.sha256, facts.extension)
+                media = _media(candidate, got, facts, key)
+                await stored.store(media, form, got.path, job.objects, job.parts.objects)
                 return media
 
-    async def _known(self, candidate: Candidate, job: Job, key: str) -> Media:
+    async def _known(self, candidate: Candidate, job: Job, known: Blob) -> Media:
         """What was downloaded before: for another flow, for other limits, or by a worker that died."""
-        async with job.objects.local(key) as path:
-            got = await asyncio.to_thread(local.digest, path)
-            job.objects.uses(Blob(key, got.bytes, got.sha256))
-            return _media(candidate, got, await self._checked(got, job), key)
+        async with job.objects.local(known.key) as path:
+            got = Downloaded(path, known.sha256, known.size)
+            job.objects.uses(known)
+            return _media(candidate, got, await self._checked(got, job), known.key)
 
     @contextmanager
     def _scratch(self, work: Path) -> Iterator[Path]:
@@ -110,36 +107,3 @@ def _media(candidate: Candidate, got: Downloaded, facts: Facts, key: str) -> Med
         damage="; ".join(filter(None, (got.damage, facts.damage))),
         labels=candidate.labels,
     )
-
-
-async def _stored(media_id: str, form: str, objects: Noted) -> str | None:
-    """The key of what was downloaded for this video before, in this form."""
-    async for found in objects.list(keys.media(media_id, form, "")):
-        if found.key != keys.media(media_id, form, ALIAS):
-            return found.key
-        key = (await objects.get(found.key)).decode()
-        return key if await objects.stat(key) else None
-    return None
-
-
-async def _store(media: Media, form: str, path: Path, objects: Noted) -> None:
-    """Store the file, unless one with the same bytes is there already: then that serves for both."""
-    index = keys.content(media.sha256)
-    if not await objects.create(index, media.object_key.encode()):
-        known = (await objects.get(index)).decode()
-        if (found := await objects.stat(known)) and found.size == media.bytes:
-            await objects.put(keys.media(media.id, form, ALIAS), known.encode())
-            media.object_key = known
-            objects.uses(Blob(known, media.bytes, media.sha256))
-            return
-        await objects.put(index, media.object_key.encode())
-    await objects.put_file(media.object_key, path, media.sha256)
-
-
-async def settle(media: Media, job: Job) -> None:
-    """The first video of a flow with these bytes is the one that counts. Raises Reject for any other."""
-    claim = keys.claim(job.flow, job.recipe, media.sha256)
-    if not await job.parts.objects.create(claim, media.id.encode()):
-        first = (await job.parts.objects.get(claim)).decode()
-        if first != media.id:
-            raise Reject("duplicate", f"the same bytes as {first}", repeats=first)

@@ -24,12 +24,6 @@ def copy(url: str, allow_folders: Sequence[str], target: Path, max_bytes: int) -
         raise Reject("gone", f"cannot read {path}: {error.strerror}", lasting=False) from None
 
 
-def digest(path: Path) -> Downloaded:
-    """A file where it lies."""
-    with path.open("rb") as file:
-        return Downloaded(path, hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
-
-
 def _inside(url: str, allow_folders: Sequence[str]) -> Path:
     parts = urlsplit(url)
     path = Path(unquote(parts.path)).resolve()

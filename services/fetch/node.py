@@ -48,7 +48,7 @@ async def settle(media: Media, job: Job) -> None:
     """One video for the same bytes in a flow. Raises Reject."""
     from services.fetch import fetcher
 
-    await fetcher.settle(media, job)
+    await stored.settle(media, job)
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from services.extract.node import NODE
 from tests.support.video import encoded, members, pixels
 
 CLIP = Clip("node", seconds=12, bframes=2)
-KEY = keys.media("web-1", "0badcafe", "mp4")
+KEY = keys.media("web-1", "0badcafe", "0" * 64, "mp4")
 
 
 class Bench:

@@ -82,7 +82,7 @@ def media(ident: str, source: str = "example.org", *, damage: str = "") -> Media
         fps=29.97,
         duration_s=10.5,
         damage=damage,
-        object_key=keys.media(ident, FETCHED, "mp4"),
+        object_key=keys.media(ident, FETCHED, "0" * 64, "mp4"),
     )
 
 
