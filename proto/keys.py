@@ -1,8 +1,8 @@
 """Every object key. Nothing else spells one out."""
 
+from proto import ids
+
 BUCKET = "lodestream"
-
-
 DIGITS = 16
 """Hex digits of a content's SHA-256 that its key has: what a message says of an object stays true."""
 
@@ -37,13 +37,13 @@ def memo(node_type: str, recipe: str, input_id: str) -> str:
     return f"memo/{node_type}/{recipe}/{input_id}.json"
 
 
-def content(sha256: str) -> str:
-    """Names the object that holds these bytes, for all flows."""
 def attempts(flow: str, node: str, message: str) -> str:
     """The failed attempts of one message, until it comes to its end; `message` names it for good in its stream."""
     return f"memo/attempts/{flow}/{node}/{message}.json"
 
 
+def content(sha256: str) -> str:
+    """Names the object that holds these bytes, for all flows."""
     return f"memo/fetch/content/{sha256}"
 
 
@@ -84,6 +84,22 @@ def page(collection_name: str, request: str, turn: int) -> str:
 def record(record_id: str) -> str:
     """The data of a record that is too large for a message."""
     return f"records/data/{record_id}.json"
+
+
+TOMBSTONES = "forgotten/"
+"""Begins the key of every tombstone."""
+ABOUT_VIDEOS = ("media/", "frames/", "vectors/", "memo/", "archive/", "fakes/seen/", "fakes/refused/", "records/")
+"""Beginnings of keys that have the id of a video or a seed, or the digest of its bytes, as one of their parts."""
+
+
+def tombstone(kind: str, ident: str) -> str:
+    """Says that a video, a seed or a source was forgotten, with all that must not come back because of it."""
+    return f"{TOMBSTONES}{kind}/{ids.token(ident)}.json"
+
+
+def memos(node_type: str) -> str:
+    """Begins the keys of all that nodes of one type remember."""
+    return f"memo/{node_type}/"
 
 
 def snapshot(name: str) -> str:
