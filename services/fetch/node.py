@@ -10,6 +10,7 @@ from lodestream.job import Job, Parts
 from lodestream.node import Node, Output, Settings, setting
 from lodestream.units import Duration, Size
 from lodestream.web.addresses import HOST_PORT
+from proto import keys
 from proto.messages import Candidate, Media
 
 if TYPE_CHECKING:
@@ -28,6 +29,18 @@ class Fetch(Settings, kw_only=True, frozen=True):
     per_host: Annotated[
         int, setting("downloads from one site at once, all workers together", recipe=False, ge=1, le=64)
     ] = 2
+    max_origins: (
+        Annotated[
+            int,
+            setting(
+                "a file that comes from more unrelated URLs than this is rejected as a fake; where it is not set, "
+                "such a file is only suspected: lode fakes stats",
+                recipe=False,
+                ge=1,
+            ),
+        ]
+        | None
+    ) = None
     allow_hosts: Annotated[
         list[Annotated[str, setting("address:port", pattern=HOST_PORT)]],
         setting("private addresses that may be asked", recipe=False, examples=[["127.0.0.1:8000"]]),
@@ -46,7 +59,7 @@ async def handle(candidate: Candidate, job: Job) -> AsyncIterator[Output]:
 
 async def settle(media: Media, job: Job) -> None:
     """One video for the same bytes in a flow. Raises Reject."""
-    from services.fetch import fetcher
+    from services.fetch import stored
 
     await stored.settle(media, job)
 
@@ -69,5 +82,6 @@ NODE = Node(
     handler=handle,
     settle=settle,
     concurrency=8,
+    writes=(keys.MEDIA, keys.LIBRARY),
     open=opened,
 )
