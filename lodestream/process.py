@@ -14,6 +14,7 @@ NATS_URL = "LODE_NATS_URL"
 NATS_USER = "LODE_NATS_USER"
 NATS_PASSWORD_FILE = "LODE_NATS_PASSWORD_FILE"
 OBJECTS = "LODE_OBJECTS"
+OBJECTS_FILE = "LODE_OBJECTS_FILE"
 WORK = "LODE_WORK"
 LOG_LEVEL = "LODE_LOG_LEVEL"
 LEVELS = ("debug", "info", "warning", "error")
@@ -26,7 +27,7 @@ class Process(msgspec.Struct, frozen=True):
     user: str
     password: str
     objects: str
-    """URL of the object store: `file:///folder` or `s3://...`."""
+    """URL of the object store, `file:///folder` or `s3://...`; in a file of its own where it holds a password."""
     work: Path
     """Folder for temporary files."""
 
@@ -36,22 +37,22 @@ class Process(msgspec.Struct, frozen=True):
         if (level := env.get(LOG_LEVEL, "info")) not in LEVELS:
             raise LodeError(f"{LOG_LEVEL} is {level!r}; it is one of {', '.join(LEVELS)}")
         log.configure(level)
-        missing = [name for name in (NATS_URL, OBJECTS, WORK) if not env.get(name)]
+        objects = env.get(OBJECTS) or _content(env, OBJECTS_FILE)
+        missing = [name for name in (NATS_URL, WORK) if not env.get(name)] + ([] if objects else [OBJECTS])
         if missing:
             raise LodeError(f"not set: {', '.join(missing)}; `lode up` sets them for the services that it starts")
-        return cls(
-            env[NATS_URL], env.get(NATS_USER, ""), _password(env.get(NATS_PASSWORD_FILE)), env[OBJECTS], Path(env[WORK])
-        )
+        return cls(env[NATS_URL], env.get(NATS_USER, ""), _content(env, NATS_PASSWORD_FILE), objects, Path(env[WORK]))
 
     async def connect(self, name: str) -> Bus:
         """A bus under this process's user; waits for the server as long as it takes."""
         return await connect(self.nats_url, self.user, self.password, name=name)
 
 
-def _password(file: str | None) -> str:
-    if not file:
+def _content(env: Mapping[str, str], variable: str) -> str:
+    """What the file says that a variable names; nothing where it names none."""
+    if not (file := env.get(variable)):
         return ""
     try:
         return Path(file).read_text().strip()
     except OSError as error:
-        raise LodeError(f"cannot read {NATS_PASSWORD_FILE} {file}: {error.strerror}") from None
+        raise LodeError(f"cannot read {variable} {file}: {error.strerror}") from None

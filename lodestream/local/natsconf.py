@@ -1,21 +1,15 @@
-"""The configuration of an instance's NATS server: loopback only, users and rights by node type."""
+"""The NATS server of an instance: loopback only, users and rights by node type."""
 
-import json
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lodestream import rights
+from lodestream import natsconf, rights
 from lodestream.errors import LodeError
 from lodestream.local.home import Home, write_whole
 from lodestream.local.ports import HOST
 from lodestream.node import Node
-
-MAX_PAYLOAD = 4 << 20
-"""Bytes; messages stay small, and a seed that is too large is to be refused in words, not by the connection."""
-SYNC_INTERVAL = "1s"
-"""How much a power cut may cost; costs nothing here, where the default of two minutes loses them."""
 
 
 def program() -> str:
@@ -29,30 +23,13 @@ def program() -> str:
 
 def write_config(home: Home, types: Mapping[str, Node], port: int) -> Path:
     """Write the configuration, readable for its owner only; the file."""
-    passwords = home.make_passwords(rights.users(types))
+    accounts = rights.accounts(types, home.make_passwords(rights.users(types)))
+    text = natsconf.config(server_name(home), f"{HOST}:{port}", str(home.nats), accounts)
     path = home.nats / "nats.conf"
-    write_whole(path, config(home, port, rights.accounts(types, passwords)).encode(), mode=0o600)
+    write_whole(path, text.encode(), mode=0o600)
     return path
-
-
-def config(home: Home, port: int, accounts: str) -> str:
-    """The text of the configuration."""
-    return f"""# Written by `lode up` at each start.
-server_name: {_quoted(server_name(home))}
-listen: "{HOST}:{port}"
-max_payload: {MAX_PAYLOAD}
-jetstream {{
-  store_dir: {_quoted(str(home.nats))}
-  sync_interval: "{SYNC_INTERVAL}"
-}}
-{accounts}"""
 
 
 def server_name(home: Home) -> str:
     """How the server introduces itself; no other instance's does so."""
     return f"lodestream-{home.instance().id}"
-
-
-def _quoted(text: str) -> str:
-    """A string of the configuration's, which knows no `\\u` escapes."""
-    return json.dumps(text, ensure_ascii=False)

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 
 import uvloop
 
+from lodestream.alive import show_alive
 from lodestream.catalog.client import DOOR_FILE, FILE
 from lodestream.errors import LodeError
 from lodestream.objects import open_objects
@@ -42,7 +43,9 @@ async def serve(process: Process, settings: Settings) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(ingest.run())
             tasks.create_task(bury_poison(bus))
-            tasks.create_task(quack.run(settings.quack_port, settings.folder / DOOR_FILE))
+            tasks.create_task(quack.run(settings.quack_host, settings.quack_port, settings.folder / DOOR_FILE))
+            process.work.mkdir(parents=True, exist_ok=True)
+            tasks.create_task(show_alive(process.work))
             await service.start()
 
 

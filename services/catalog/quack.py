@@ -69,12 +69,12 @@ class QuackDoor:
         self._lock, self._clients, self._asked = asyncio.Lock(), asyncio.Semaphore(CLIENTS), 0.0
         self.uri = ""
 
-    async def run(self, port: int, uri_file: Path) -> None:
-        """Serve until cancelled, on another port where `port` is taken; `uri_file` says where."""
+    async def run(self, host: str, port: int, uri_file: Path) -> None:
+        """Serve until cancelled, on another port where `port` is taken; `uri_file` says where, as seen from here."""
         try:
-            server = await asyncio.start_server(self._client, HOST, port)
+            server = await asyncio.start_server(self._client, host, port)
         except OSError:
-            server = await asyncio.start_server(self._client, HOST, 0)
+            server = await asyncio.start_server(self._client, host, 0)
             log.warning("port taken", port=port, chosen=server.sockets[0].getsockname()[1])
         self.uri = f"quack:{HOST}:{server.sockets[0].getsockname()[1]}"
         uri_file.write_text(self.uri + "\n")

@@ -11,15 +11,18 @@ from lodestream.catalog.client import TOKEN_FILE
 from lodestream.errors import LodeError
 
 FOLDER = "LODE_CATALOG"
+QUACK_HOST = "LODE_QUACK_HOST"
 QUACK_PORT = "LODE_QUACK_PORT"
 QUACK_TOKEN_FILE = "LODE_QUACK_TOKEN_FILE"
-USUAL_PORT = 9494
+LOOPBACK, USUAL_PORT = "127.0.0.1", 9494
 
 
 class Settings(msgspec.Struct, frozen=True):
     """Where the catalog lies, and where DuckDB clients find it."""
 
     folder: Path
+    quack_host: str
+    """Where to listen: on loopback, but for a container whose port is published there."""
     quack_port: int
     token: str
 
@@ -33,7 +36,8 @@ class Settings(msgspec.Struct, frozen=True):
             raise LodeError(f"{QUACK_PORT} is {port!r}; it is a port, or 0 for any")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return cls(folder, int(port), _token(Path(env.get(QUACK_TOKEN_FILE) or folder / TOKEN_FILE)))
+            host = env.get(QUACK_HOST) or LOOPBACK
+            return cls(folder, host, int(port), _token(Path(env.get(QUACK_TOKEN_FILE) or folder / TOKEN_FILE)))
         except OSError as error:
             raise LodeError(f"cannot use the catalog's folder {folder}: {error}") from None
 
