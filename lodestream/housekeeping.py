@@ -10,6 +10,7 @@ from lodestream.errors import LodeError
 from lodestream.flow.deploy import finish_backfills, mend
 from lodestream.flow.model import Deployed
 from lodestream.flows import deployed_flows, watch_flows
+from lodestream.forget.work import keep_forgotten
 from lodestream.healing import Healer
 from lodestream.objects import Objects
 
@@ -25,6 +26,8 @@ async def keep_house(bus: Bus, objects: Objects, say: Callable[[str], None]) -> 
     clearer = Clearer(bus, objects, say)
     async with asyncio.TaskGroup() as group:
         for work in (_tend_flows(bus, say), clearer.run(), Healer(bus, objects, say, clearer.look_at).run()):
+        group.create_task(settle_letters(bus))
+        group.create_task(keep_forgotten(bus, objects, say))
             group.create_task(work)
 
 

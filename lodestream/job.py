@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lodestream.forget.tombs import Forgotten
+
 if TYPE_CHECKING:  # whoever only reads declarations need not load the bus
     from pathlib import Path
 
@@ -27,6 +29,10 @@ class Parts:
     """A folder for temporary files; swept at start."""
     log: FilteringBoundLogger
 
+    forgotten: Forgotten = field(default_factory=Forgotten)
+    """What must not be made again."""
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+    """What its nodes have trouble with, by name: hosts that keep failing."""
 
 @dataclass
 class Refusal:

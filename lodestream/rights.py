@@ -64,7 +64,7 @@ def _worker(node: Node) -> Rights:
         publish += _consume(subjects.SEEDS, "*")
     if kind in LEASERS:
         publish += [subjects.lease("*", "*"), f"{API}.STREAM.MSG.DELETE.KV_{subjects.LEASES_BUCKET}"]
-    return Rights(publish, [subjects.flow_key("*"), *_service(kind)], answers=1)
+    return Rights(publish, [subjects.flow_key("*"), subjects.TOMBSTONES, *_service(kind)], answers=1)
 
 
 def _catalog() -> Rights:

@@ -17,6 +17,7 @@ from lodestream import trace
 from lodestream.attempts import Attempts
 from lodestream.bus import Delivery, Publisher
 from lodestream.errors import ATTEMPTS, Malformed, Outage, Reject, Retry
+from lodestream.forget.tombs import FORGOTTEN
 from lodestream.job import Job, Parts
 from lodestream.leases import Lost
 from lodestream.letters import Letters, raw_id
@@ -139,7 +140,9 @@ class Runner:
             try:
                 if delivery.attempt > 1:
                     job.attempt = 1 + len(await self.attempts.failed(delivery))
-                if memo and (manifest := await memo.find(item.ident)):
+                if self._is_forgotten(item.message):
+                    await self._publish((), item, job, headers)
+                elif memo and (manifest := await memo.find(item.ident)):
                     self.tally.remembered += 1
                     await self._publish(self._outputs_of(manifest, item), item, job, headers)
                 else:
@@ -192,6 +195,8 @@ class Runner:
         finally:
             self.tally.live.pop(item.ident, None)
         if memo and job.lasting and (no is None or no.lasting):
+        if self.parts.forgotten and await self._unmade(item, outputs, job):
+            memo = None
             await memo.keep(item.ident, time.perf_counter() - started, outputs, list(job.objects.written.values()), no)
         if self.node.streams:
             outputs.clear()
@@ -223,6 +228,8 @@ class Runner:
     async def _publish(self, outputs: Sequence[Output], item: Input, job: Job, headers: dict[str, str] | None) -> None:
         """Publish outputs, a window of them at once."""
         if self.node.settle:
+        if self.parts.forgotten:
+            outputs = self._allowed(outputs, item)
             outputs = [await self._settled(output, item, job, self.node.settle) for output in outputs]
         if len(outputs) == 1:
             await self._announce(*outputs[0], item.cause, job.recipe, headers)
@@ -232,6 +239,34 @@ class Runner:
             await asyncio.gather(*(self._announce(*output, item.cause, job.recipe, headers) for output in some))
 
     async def _settled(self, output: Output, item: Input, job: Job, settle: Settle) -> Output:
+    def _is_forgotten(self, message: Message | None) -> bool:
+        return bool(self.parts.forgotten) and message is not None and self.parts.forgotten.blocks(message)
+
+    def _allowed(self, outputs: Sequence[Output], item: Input) -> list[Output]:
+        """A no in place of all that must not be known any more."""
+        if self._is_forgotten(item.message):
+            return [self._no(Reject(FORGOTTEN), item)]
+        return [self._refused(message) if self._is_forgotten(message) else (port, message) for port, message in outputs]
+
+    def _refused(self, message: Message) -> Output:
+        no = Rejected(id=message.id, reason=FORGOTTEN, source=getattr(message, "source", ""))
+        return subjects.REJECTED, no
+
+    async def _unmade(self, item: Input, outputs: list[Output], job: Job) -> bool:
+        """Remove what was made of something that was forgotten meanwhile; False where none was.
+
+        What else came of a seed is still remembered.
+        """
+        allowed = [output for output in outputs if not self._is_forgotten(output[1])]
+        if len(allowed) == len(outputs) and not self._is_forgotten(item.message):
+            return False
+        if self.node.streams and not self._is_forgotten(item.message):
+            outputs[:] = allowed
+            return False
+        for key in list(job.objects.written):
+            await job.objects.delete(key)
+        return True
+
         """The output, or a no in its place where this flow already has what it says."""
         if output[0] == subjects.REJECTED:
             return output

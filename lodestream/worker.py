@@ -183,7 +183,9 @@ async def serve(node_type: str, process: Process) -> None:
         service = WorkerService(bus, node_type, declaration.summary, worker.runners)
         await service.start()
         tasks: list[asyncio.Task[Any]] = [
-            asyncio.create_task(watch_flows(bus, worker.apply)),
+        known = asyncio.Event()
+            asyncio.create_task(parts.forgotten.follow(bus, parts.objects, known.set)),
+            asyncio.create_task(_serve_flows(bus, worker, known)),
             asyncio.create_task(report(bus, worker.runners)),
         ]
         if not declaration.takes:
@@ -196,6 +198,12 @@ async def serve(node_type: str, process: Process) -> None:
 
 async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[Any]]) -> None:
     """Wait for `stop`, or raise what ended one of the tasks."""
+async def _serve_flows(bus: Bus, worker: Worker, known: asyncio.Event) -> None:
+    """Serve what is deployed, once it is known what was forgotten."""
+    await known.wait()
+    await watch_flows(bus, worker.apply)
+
+
     waiting = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

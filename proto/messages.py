@@ -163,10 +163,17 @@ class Again(Message, kw_only=True, tag="again"):
     input: msgspec.Raw
 
 
-Known = Seed | Candidate | Listing | Record | Media | Shard | Rejected | DeadLetter | Resolved | Again
+class Forgotten(Message, kw_only=True, tag="forgotten"):
+    """Tells the catalog which messages of a stream were erased; it says nothing of what they were."""
+
+    at: str
+    sequences: Annotated[list[int], Meta(description="of the messages, in the stream that this one is in")]
+
+
+Known = Seed | Candidate | Listing | Record | Media | Shard | Rejected | DeadLetter | Resolved | Again | Forgotten
 KINDS: tuple[type[Message], ...] = (
     *(Seed, Candidate, Listing, Record, Media, Shard),
-    *(Rejected, DeadLetter, Resolved, Again),
+    *(Rejected, DeadLetter, Resolved, Again, Forgotten),
 )
 
 decode_any = msgspec.json.Decoder(Known).decode

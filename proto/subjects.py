@@ -34,6 +34,11 @@ CATALOG_STATUS = "catalog.status"
 CATALOG_SNAPSHOT = "catalog.admin.snapshot"
 CATALOG_REBUILD = "catalog.admin.rebuild"
 
+OPERATOR = "operator"
+"""Who may do everything; stands in place of a node type where no node may publish."""
+TOMBSTONES = "tombstones.changed"
+"""Where workers are told that something was forgotten, or may come back."""
+
 EVERY_OUTPUT = "flow.>"
 EVERY_PROGRESS = "progress.>"
 
@@ -89,6 +94,13 @@ def durable(node_type: str, slot: int) -> str:
 def next_message(stream_name: str, consumer: str) -> str:
     """Where a pull from a consumer is asked for."""
     return f"$JS.API.CONSUMER.MSG.NEXT.{stream_name}.{consumer}"
+
+
+def forgotten(stream_name: str, notice: str) -> str:
+    """Where the operator tells the catalog which messages of a stream, of a flow or DEAD, were forgotten."""
+    if stream_name == DEAD:
+        return dead("all", OPERATOR, "forget", notice)
+    return output(flow_of(stream_name), OPERATOR, "forget", "forgotten", notice)
 
 
 def seeds(flow: str) -> str:

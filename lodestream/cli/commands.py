@@ -10,7 +10,7 @@ SECTIONS = {
     "Run": ("demo", "up", "down", "status", "logs", "doctor", "env"),
     "Mine": ("seed", "wait", "sql", "show"),
     "Build": ("flow", "nodes"),
-    "Put right": ("dead", "fakes", "catalog"),
+    "Put right": ("dead", "forget", "fakes", "catalog"),
     "Develop": ("run", "test", "bench", "completion"),
 }
 START = """\b

@@ -16,6 +16,7 @@ from lodestream.cli import (
     env,
     fakes,
     flow,
+    forget,
     nodes,
     output,
     seed,
@@ -60,7 +61,8 @@ def lode() -> None:
 
 for command in (
     *(develop.demo, stack.up, stack.down, status.status, stack.logs, doctor.doctor, env.env),
-    *(seed.seed, wait.wait, sql.sql, show.show, flow.flow, nodes.nodes, dead.dead, fakes.fakes, catalog.catalog),
+    *(seed.seed, wait.wait, sql.sql, show.show, flow.flow, nodes.nodes, dead.dead, catalog.catalog),
+    *(forget.forget, fakes.fakes),
     *(develop.run, develop.test, develop.bench, completion),
 ):
     lode.add_command(command)

@@ -84,7 +84,8 @@ class Writer:
 
     def _flow(self, flow: str, created: str, upto: int) -> None:
         recipes = self._all("select node, recipes from main.flow_nodes where flow = ? order by node", flow)
-        token = ids.digest(repr((self.schema, created, recipes)).encode(), 4)
+        forgotten = self._all("select max(seq) from main.forgotten where flow = ?", flow)
+        token = ids.digest(repr((self.schema, created, recipes, forgotten)).encode(), 4)
         for table in TABLES:
             after = 0
             for file in sorted(

@@ -9,7 +9,7 @@ import msgspec
 from lodestream.letters import readable
 from lodestream.records import compact
 from proto import ids, messages, subjects
-from proto.messages import Again, DeadLetter, Known, Media, Message, Rejected, Resolved, Shard
+from proto.messages import Again, DeadLetter, Forgotten, Known, Media, Message, Rejected, Resolved, Shard
 from services.catalog.tables import TABLES, Table
 
 TABLE_OF: dict[type[Message], Table] = {table.kind: table for table in TABLES}
@@ -61,6 +61,8 @@ class Rows:
     """Messages, bytes, frames, and the time of the last."""
     letters: dict[str, tuple[Record, DeadLetter] | None] = field(default_factory=dict)
     """What each subject of stream DEAD says now; None where it is resolved."""
+    notices: list[tuple[Record, Forgotten]] = field(default_factory=list)
+    """Which messages were forgotten."""
 
     def add(self, record: Record) -> None:
         """Take one message; one that is not what it should be becomes a dead letter."""
@@ -81,18 +83,20 @@ class Rows:
         return self
 
     def _add(self, record: Record, message: Message) -> None:
-        if record.stream == subjects.DEAD:
+        if isinstance(message, Forgotten):
+            self.notices.append((record, message))
+        elif record.stream == subjects.DEAD:
             self._add_letter(record, message)
         elif table := TABLE_OF.get(type(message)):
             address = subjects.parse(record.subject)
             self._put(f"history.{table.name}", record, message)
             self._count(address, record.at, message)
         elif not isinstance(message, Again):
-            raise ValueError(f"a {_tag(message)} on the subject of an output")
+            raise ValueError(f"a {tag(message)} on the subject of an output")
 
     def _add_letter(self, record: Record, message: Message) -> None:
         if not isinstance(message, DeadLetter | Resolved):
-            raise ValueError(f"a {_tag(message)} on the subject of a dead letter")
+            raise ValueError(f"a {tag(message)} on the subject of a dead letter")
         self.letters[record.subject] = (record, message) if isinstance(message, DeadLetter) else None
 
     def _put(self, table: str, record: Record, message: Message) -> None:
@@ -103,7 +107,7 @@ class Rows:
         reason = message.reason if isinstance(message, Rejected) else ""
         source = getattr(message, "source", "")
         what = Count(
-            address.flow, address.node, address.type, address.port, _tag(message), message.recipe, source, reason
+            address.flow, address.node, address.type, address.port, tag(message), message.recipe, source, reason
         )
         tally = self.counts.setdefault(what, [0, 0, 0, 0])
         tally[0] += 1
@@ -129,7 +133,8 @@ def _check(message: Message) -> Message:
     return message
 
 
-def _tag(message: Message) -> str:
+def tag(message: Message | type[Message]) -> str:
+    """The name of a kind of message."""
     return str(message.__struct_config__.tag)
 
 

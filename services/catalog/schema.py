@@ -26,6 +26,12 @@ WATERMARK = (
     Column("seq", "BIGINT", "the last message of it that is in these tables"),
     Column("at", "TIMESTAMP", "when the stream stored that message, UTC"),
 )
+FORGOTTEN = (
+    Column("flow", "VARCHAR", "flow"),
+    Column("messages", "BIGINT", "how many messages of its stream were erased"),
+    Column("seq", "BIGINT", "sequence of the notice of it in that stream"),
+    Column("at", "TIMESTAMP", "when that was, UTC"),
+)
 FLOW_NODES = (
     Column("flow", "VARCHAR", "deployed flow"),
     Column("node", "VARCHAR", "node of the flow"),
@@ -53,6 +59,7 @@ STORED: dict[str, tuple[str, tuple[Column, ...]]] = {
     ),
     "history.version": ("Which schema this file has.", (Column("digest", "VARCHAR", "digest of the schema"),)),
     "main.dead": (DEAD.says, DEAD.columns),
+    "main.forgotten": ("What was forgotten: how much and when, not what it was.", FORGOTTEN),
     "main.watermark": ("How far each stream has been read; written in one transaction with the rows.", WATERMARK),
     "main.flow_nodes": ("The nodes of the deployed flows, as they are today.", FLOW_NODES),
     "main.flow_wires": ("What feeds what in the deployed flows, as they are today.", FLOW_WIRES),
@@ -60,7 +67,7 @@ STORED: dict[str, tuple[str, tuple[Column, ...]]] = {
 """Every stored table by name: what it says, and its columns."""
 
 
-OF_FLOWS = ("history.counts", *(f"history.{table.name}" for table in TABLES))
+OF_FLOWS = ("history.counts", "main.forgotten", *(f"history.{table.name}" for table in TABLES))
 """Tables whose rows come from the streams of flows."""
 
 

@@ -13,6 +13,7 @@ from lodestream.catalog.query import first_line
 from lodestream.flow.model import Deployed
 from proto import subjects
 from services.catalog import flow_rows, schema
+from services.catalog.forget import forget
 from services.catalog.insert import COUNT, COUNT_FORM, INSERTS, count_rows, json_lines
 from services.catalog.limits import CONFIG
 from services.catalog.project import Record, Rows, project
@@ -141,6 +142,8 @@ class Store:
                 run.execute(statement, {"form": form, "rows": json_lines(new)})
             if rows.counts:
                 run.execute(COUNT, {"form": COUNT_FORM, "rows": count_rows(rows.counts)})
+            for record, notice in rows.notices:
+                forget(run, record, notice)
             for r in last.values():
                 moved = 'update main.watermark set seq = ?, "at" = make_timestamp(?) where stream = ?'
                 run.execute(moved, [r.seq, r.at, r.stream])

@@ -17,6 +17,7 @@ from proto.messages import (
     Attempt,
     Candidate,
     DeadLetter,
+    Forgotten,
     Listing,
     Media,
     Message,
@@ -83,6 +84,7 @@ SAMPLES: list[Message] = [
     ),
     Resolved(id="web-3", how="dropped", at="2026-01-01T00:00:00Z"),
     Again(id="web-3", subject=CAUSE, input=msgspec.Raw(b'{"type":"seed"}')),
+    Forgotten(id="notice-1", at="2026-01-01T00:00:00Z", sequences=[7, 9]),
 ]
 
 
