@@ -7,8 +7,12 @@ and D.1.8), HEVC (ITU-T H.265, 7.4.2.2), VP8 (RFC 6386, 9.1), VP9 (bitstream spe
 import re
 from collections.abc import Iterator
 from enum import IntFlag
+from itertools import chain, pairwise
+
+from services.extract.frame_numbers import FrameNumbers
 
 _START_CODE = re.compile(b"\0\0\1")
+_ILLEGAL_BETWEEN_CODES = re.compile(b"\0\0(?:\2|\0+[\2-\xff])")
 _ILLEGAL_IN_A_NAL = (b"\0\0\0", b"\0\0\1", b"\0\0\2")
 _RECOVERY_POINT = 6
 _HOLE = bytes(128)
@@ -34,6 +38,7 @@ class PacketReader:
     def __init__(self, codec: str, extradata: bytes | None):
         """`codec` as FFmpeg names it; `extradata` says for H.264 and HEVC how NAL units are told apart."""
         self.codec, self.prefix = codec, _length_prefix(codec, extradata or b"")
+        self._numbers = FrameNumbers(extradata or b"") if codec == "h264" else None
 
     def look(self, data: bytes, is_key: bool) -> Look:
         """What one packet is; `is_key` is what its container says of it."""
@@ -45,19 +50,20 @@ class PacketReader:
             return (Look.SHOWN if _vp9_shown(data) else Look(0)) | _both(is_key)
         if self.codec not in ("h264", "hevc"):
             return Look.SHOWN | _both(is_key)
-        if self.prefix and not _is_whole(data, self.prefix):
+        if not _is_whole(data, self.prefix) if self.prefix else _ILLEGAL_BETWEEN_CODES.search(data):
             return Look.SHOWN | Look.BAD
-        if not is_key:
-            return Look.SHOWN
-        return Look.SHOWN | (_h264_entry if self.codec == "h264" else _hevc_entry)(self._nals(data))
+        follows = not self._numbers or self._numbers.follows(self._nals(data))
+        entry = _h264_entry if self.codec == "h264" else _hevc_entry
+        look = Look.SHOWN | (entry(self._nals(data)) if is_key else Look(0))
+        return look if follows or look & Look.KEY else look | Look.BAD
 
     def _nals(self, data: bytes) -> Iterator[bytes]:
         """The NAL units of a packet."""
         if self.prefix:
             yield from _prefixed(data, self.prefix)
         else:
-            starts = [match.end() for match in _START_CODE.finditer(data)]
-            yield from (data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True))
+            codes = chain(((match.start(), match.end()) for match in _START_CODE.finditer(data)), [(len(data), 0)])
+            yield from (data[begin:end] for (_, begin), (end, _) in pairwise(codes))
 
 
 def _both(is_key: bool) -> Look:

@@ -1,8 +1,14 @@
 """What packets say of themselves, written bit by bit."""
 
+import io
+
+import av
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.extract.packets import Look, PacketReader
+from tests.support.video import KINDS, encoded
 
 AVCC = bytes([1, 100, 0, 31, 0xFF])
 IDR, SLICE, AUD = b"\x65\x88\x84", b"\x41\x9a\x22", b"\x09\x10"
@@ -78,3 +84,30 @@ def test_vp9_hides_pictures() -> None:
 def test_other_codecs_are_believed() -> None:
     assert PacketReader("av1", None).look(b"x", is_key=True) == ENTRY
     assert PacketReader("mpeg4", b"\0\0\1").look(b"", is_key=False) == SHOWN
+
+
+@pytest.mark.parametrize("name", ["plain", "pyramid", "interlaced", "bare", "full-chroma"])
+def test_a_reference_that_is_missing_is_missed(name: str) -> None:
+    clip = next(clip for clip in KINDS if clip.name == name)
+    with av.open(io.BytesIO(encoded(clip))) as container:
+        stream = container.streams.video[0]
+        packets = [(bytes(p), p.is_keyframe) for p in container.demux(stream) if p.size]
+        extradata = stream.codec_context.extradata
+
+    def bad(chosen: list[tuple[bytes, bool]]) -> list[int]:
+        reader = PacketReader("h264", extradata)
+        return [i for i, packet in enumerate(chosen) if reader.look(*packet) & Look.BAD]
+
+    assert bad(packets) == []
+    assert bad(packets[:7] + packets[11:]) == [7]
+    key = next(i for i, (_, is_key) in enumerate(packets) if i and is_key)
+    assert bad(packets[:7] + packets[key:]) == [], "a keyframe refers to nothing"
+
+
+@given(st.binary(max_size=60), st.lists(st.binary(max_size=40)))
+def test_nothing_that_parameter_sets_and_slices_say_does_harm(extradata: bytes, packets: list[bytes]) -> None:
+    for start in (b"", b"\1" + extradata[:5], b"\0\0\1\x67"):
+        reader = PacketReader("h264", start + extradata)
+        for packet in packets:
+            reader.look(b"\0\0\1\x67" + packet, is_key=False)
+            reader.look(b"\0\0\1\x41" + packet, is_key=False)
