@@ -168,5 +168,7 @@ NODE = Node(
     settings=Extract,
     handler=handle,
     concurrency=os.cpu_count() or 1,
+    reads=(keys.MEDIA,),
+    writes=(keys.FRAMES,),
     open=open_children,
 )

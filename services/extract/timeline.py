@@ -1,6 +1,8 @@
 """When each picture of a file is shown, whatever its container makes of time."""
 
 from array import array
+from collections import deque
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -8,6 +10,8 @@ NEAR_S = 0.1
 """A video that begins this soon after its file does (seconds) counts from its own first picture."""
 _JUMP_S = 10
 """A transport stream's clock that leaps further has been joined from pieces."""
+_AGAIN = 1000
+"""Packets among which one that comes again is a fault of the file."""
 
 
 class Timeline:
@@ -23,23 +27,29 @@ class Timeline:
         self._dts: array[int] = array("q")
         self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self._joins = container.format.name == "mpegts"
-        self._offset, self._last, self._step = 0, None, 0
+        self._sizes, self._step = array("q"), 0
 
     def add(self, packet: Any) -> None:
         """The next packet."""
         if packet.dts is not None:
-            if self._joins:
-                self._join(packet)
             self._dts.append(packet.dts)
         self.timeless |= packet.pts is None
-        self.pts.append((packet.pts or 0) + self._offset)
+        self.pts.append(packet.pts or 0)
+        self._sizes.append(packet.size)
+        self._step = packet.duration or self._step
 
-    def close(self) -> None:
-        """After the last packet. Where no packet says when it is shown, each is shown when its turn comes."""
+    def close(self, keys: Sequence[bool]) -> list[int]:
+        """After the last packet; `keys` says which ones decoding can begin at. Gives those whose times are no use.
+
+        Where no packet says when it is shown, each is shown when its turn comes.
+        """
+        if self._joins and len(self._dts) == len(self.pts):
+            return self._join(keys)
         if self.timeless:
             counted = len(self._dts) < len(self.pts)
             self.pts = array("q", range(len(self.pts)) if counted else sorted(self._dts))
             self.tick = 1 / self._rate if counted else self.tick
+        return []
 
     def zero(self, container: Any, first: int) -> int:
         """The `pts` that is time 0: that of the `first` picture, or the file's start where that lies well before it."""
@@ -56,8 +66,25 @@ class Timeline:
         step = self._dts[index] - self._dts[index - 1]
         return not self._step * 3 / 2 < step <= _JUMP_S / self.tick
 
-    def _join(self, packet: Any) -> None:
-        """Makes pieces, each of which began at a time of its own, follow each other."""
-        if self._last is not None and not 0 <= packet.dts - self._last <= _JUMP_S / self.tick:
-            self._offset += self._last + self._step - packet.dts
-        self._last, self._step = packet.dts, packet.duration or self._step
+    def _join(self, keys: Sequence[bool]) -> list[int]:
+        """Makes pieces, each of which began at a time of its own, follow each other.
+
+        A piece begins with a keyframe from which the next packet goes on; whatever else leaps is broken.
+        """
+        lost: list[int] = []
+        before: deque[tuple[int, int]] = deque(maxlen=_AGAIN)
+        offset, farthest = 0, _JUMP_S / self.tick
+        first = last = self._dts[0]
+        for i, dts in enumerate(self._dts):
+            after = self._dts[i + 1] if i + 1 < len(self._dts) else dts
+            leaps, returns = not 0 <= dts - last <= farthest, last <= after <= last + farthest
+            begins = keys[i] and 0 <= after - dts <= farthest and not (returns and dts < last)
+            if leaps and begins and (dts == first or (dts, self._sizes[i]) not in before):
+                offset, first = offset + last + self._step - dts, dts
+            elif leaps or (returns and after < dts):
+                lost.append(i)
+                continue
+            before.append((dts, self._sizes[i]))
+            last = dts
+            self.pts[i] += offset
+        return lost

@@ -99,6 +99,31 @@ def test_what_the_decoder_notices_costs_what_is_shown_before_it_too(tmp_path: Pa
     assert noticed >= 3
 
 
+def test_packets_that_vanished_from_a_transport_stream_are_missed(tmp_path: Path) -> None:
+    """FFmpeg counts them to 16 only, and makes up references that are missing."""
+    good = dict(zip((round(time * 1000) for time in TRANSPORT.times()), decoded(TRANSPORT), strict=True))
+    for count in range(10, 70, 3):
+        data = encoded(TRANSPORT)[: 220 * 188] + encoded(TRANSPORT)[(220 + count) * 188 :]
+        result = extract(data, tmp_path / str(count), every=EVERY_FRAME)
+        assert [good.get(time) for time in result.times] == result.jpegs, count
+        assert len(result.times) == 100 or result.damage, count
+
+
+def test_one_wrong_time_in_a_transport_stream_moves_no_other(tmp_path: Path) -> None:
+    clip = Clip("clock", container="mpegts")
+    data = encoded(clip)
+    starts = [at for at in range(0, len(data), 188) if data[at + 1 : at + 3] == b"\x41\x00"]
+    for at in (starts[10], starts[25], starts[40]):
+        stamp = data.index(b"\0\0\1\xe0", at) + 9
+        for byte, bit in ((1, 0x04), (2, 0x20), (2, 0x02)):
+            broken = bytearray(data)
+            broken[stamp + byte] ^= bit
+            result = extract(bytes(broken), tmp_path / f"{at} {byte} {bit}", every=EVERY_FRAME)
+            moved = [time for time, n in zip(result.times, result.numbers, strict=True) if n != time // 40]
+            assert moved == [], (at, byte, bit)
+            assert len(result.times) >= 70
+
+
 def test_zeros_where_a_part_never_arrived_cost_their_group(tmp_path: Path) -> None:
     data = bytearray(encoded(WEBM))
     with av.open(str(_file(tmp_path, encoded(WEBM)))) as container:
