@@ -73,7 +73,7 @@ class FrameNumbers:
         self._sets.add(nal)
         self._width, self._last = 0, None
         try:
-            if len(self._sets) == 1:
+            if len(self._sets) == 1 and len(nal) > 4:
                 self._width, self._planes = _widths(_Bits(nal[4:]), nal[1])
         except ValueError:
             pass
