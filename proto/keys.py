@@ -12,6 +12,12 @@ def media(media_id: str, form: str, sha256: str, extension: str) -> str:
     return f"media/{media_id}/{form}-{sha256[:DIGITS]}.{extension}"
 
 
+def media_of(key: str) -> str:
+    """The id of the video that an object was downloaded for; empty where the key is of something else."""
+    kind, _, rest = key.partition("/")
+    return rest.partition("/")[0] if kind == "media" else ""
+
+
 def same(media_id: str, form: str) -> str:
     """Names the object of another video, which has the bytes of this one."""
     return f"media/{media_id}/{form}.same"

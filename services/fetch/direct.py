@@ -1,6 +1,7 @@
 """Plain files over HTTP: one request, judged by its headers and first bytes, resumed where the connection breaks."""
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -26,12 +27,22 @@ DRY = 2
 """Resumes in a row that bring nothing, after which what came is all there is."""
 LAST_ATTEMPTS = 3
 """From this attempt on, what came of a file that cannot be resumed is kept."""
+SMALL = 64 << 10
+"""Bytes of a file that is read to its end though it is no video."""
 _BROKEN = (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError)
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)\Z")
 
 
 class Page(Exception):
     """Not a file but something that leads to one: HTML or a playlist, for yt-dlp to read."""
+
+
+class NoVideo(Reject):
+    """A no to a small file by its first bytes; `data` is all of it."""
+
+    def __init__(self, no: Reject, data: bytes):
+        super().__init__(no.reason, no.detail, lasting=no.lasting)
+        self.data = data
 
 
 @dataclass(frozen=True)
@@ -123,7 +134,10 @@ async def _transfer(session: aiohttp.ClientSession, url: str, part: Part, attemp
         _look_at_headers(response, part, attempt)
         if part.size == 0:
             head = await _head(response)
-            _look_at_head(head, response, url)
+            try:
+                _look_at_head(head, response, url)
+            except Reject as no:
+                raise await _known_whole(no, head, response) from None
             part.write(head)
         async for data, _ in response.content.iter_chunks():  # as they come: `iter_any` copies them into one
             part.write(data)
@@ -166,6 +180,20 @@ async def _head(response: aiohttp.ClientResponse) -> bytes:
         return await response.content.readexactly(HEAD)
     except asyncio.IncompleteReadError as short:
         return short.partial
+
+
+async def _known_whole(no: Reject, head: bytes, response: aiohttp.ClientResponse) -> Reject:
+    """The same no, with the whole file where that is small: its bytes may be known as a placeholder's."""
+    if not head or (response.content_length or 0) > SMALL:
+        return no
+    data = head
+    with contextlib.suppress(aiohttp.ClientError):
+        while more := await response.content.read(SMALL):
+            data += more
+            if len(data) > SMALL:
+                return no
+        return NoVideo(no, data)
+    return no
 
 
 def _look_at_head(head: bytes, response: aiohttp.ClientResponse, url: str) -> None:

@@ -1,9 +1,11 @@
 """One candidate from its URL to a stored video."""
 
 import asyncio
+import hashlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +17,8 @@ from lodestream.job import Job
 from proto import ids, keys
 from proto.messages import Candidate, Media
 from services.fetch import local, stored
-from services.fetch.direct import Downloaded
+from services.fetch.direct import Downloaded, NoVideo
+from services.fetch.known import Known
 from services.fetch.probes import Facts, Probes
 from services.fetch.web import Web
 
@@ -23,23 +26,24 @@ from services.fetch.web import Web
 class Fetcher:
     """What all jobs of a worker share."""
 
-    def __init__(self, web: Web, probes: Probes):
-        self._web, self._probes, self._numbers = web, probes, count()
+    def __init__(self, web: Web, probes: Probes, fakes: Known):
+        self._web, self._probes, self.fakes, self._numbers = web, probes, fakes, count()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, work: Path) -> AsyncIterator["Fetcher"]:
+    async def open(cls, work: Path, fakes: Known) -> AsyncIterator["Fetcher"]:
         """Temporary files lie under `work`."""
         async with (
             Children("services.fetch.child", work) as children,
             Probes.open(children, work) as probes,
             Web.open(children) as web,
         ):
-            yield cls(web, probes)
+            yield cls(web, probes, fakes)
 
     async def fetch(self, candidate: Candidate, job: Job) -> Media:
         """The video, stored. Raises Reject, Retry and Outage."""
         form = ids.recipe(job.node_type, 1, b"%d" % job.settings.max_height, "")
+        await self.fakes.refuse_url(candidate.url)
         async with job.parts.leases.hold("media", candidate.id):
             if known := await stored.find(candidate.id, form, job.objects):
                 return await self._known(candidate, job, known)
@@ -48,7 +52,8 @@ class Fetcher:
                 facts = await self._checked(got, job)
                 key = keys.media(candidate.id, form, got.sha256, facts.extension)
                 media = _media(candidate, got, facts, key)
-                await stored.store(media, form, got.path, job.objects, job.parts.objects)
+                again = partial(self.fakes.repeated, media, job)
+                await stored.store(media, form, got.path, job.objects, job.parts.objects, again)
                 return media
 
     async def _known(self, candidate: Candidate, job: Job, known: Blob) -> Media:
@@ -71,6 +76,14 @@ class Fetcher:
                 path.unlink(missing_ok=True)
 
     async def _get(self, candidate: Candidate, job: Job, path: Path) -> Downloaded:
+        """The file at `path`. Raises Reject, Retry and Outage."""
+        try:
+            return await self._download(candidate, job, path)
+        except NoVideo as no:
+            await self.fakes.refuse_bytes(hashlib.sha256(no.data).hexdigest(), len(no.data), job)
+            raise
+
+    async def _download(self, candidate: Candidate, job: Job, path: Path) -> Downloaded:
         scheme, settings = urlsplit(candidate.url).scheme, job.settings
         if scheme == "file":
             return await asyncio.to_thread(local.copy, candidate.url, settings.allow_folders, path, settings.max_bytes)
@@ -81,6 +94,7 @@ class Fetcher:
     async def _checked(self, got: Downloaded, job: Job) -> Facts:
         if got.bytes > job.settings.max_bytes:
             raise Reject("too big", f"{got.bytes} bytes, over {job.settings.max_bytes}", lasting=False)
+        await self.fakes.refuse_bytes(got.sha256, got.bytes, job)
         facts, longest = await self._probes.facts(got.path), float(job.settings.max_duration)
         if facts.duration_s and facts.duration_s > longest:
             raise Reject("too long", f"{facts.duration_s:g} s, over {longest:g}")

@@ -33,8 +33,8 @@ class Fetch(Settings, kw_only=True, frozen=True):
         Annotated[
             int,
             setting(
-                "a file that comes from more unrelated URLs than this is rejected as a fake; where it is not set, "
-                "such a file is only suspected: lode fakes stats",
+                "a file from more unrelated URLs than this is rejected as a fake; without it, such a file is only "
+                "suspected: lode fakes stats",
                 recipe=False,
                 ge=1,
             ),
@@ -58,9 +58,11 @@ async def handle(candidate: Candidate, job: Job) -> AsyncIterator[Output]:
 
 
 async def settle(media: Media, job: Job) -> None:
-    """One video for the same bytes in a flow. Raises Reject."""
+    """One video for the same bytes in a flow, and none that is a fake. Raises Reject."""
     from services.fetch import stored
 
+    fetcher: Fetcher = job.state
+    await fetcher.fakes.refuse_stored(media)
     await stored.settle(media, job)
 
 
@@ -68,8 +70,9 @@ async def settle(media: Media, job: Job) -> None:
 async def opened(parts: Parts) -> "AsyncIterator[Fetcher]":
     """What downloads and looks into files, for as long as the worker lives."""
     from services.fetch.fetcher import Fetcher
+    from services.fetch.known import Known
 
-    async with Fetcher.open(parts.work) as fetcher:
+    async with Fetcher.open(parts.work, Known(parts.objects)) as fetcher:
         yield fetcher
 
 

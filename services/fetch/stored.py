@@ -1,5 +1,6 @@
 """Downloads in the object store, found by video and by content; what its digest does not bear out is not believed."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,15 +59,18 @@ async def _of_another(media_id: str, key: str, objects: Objects) -> Blob | None:
     return blob if verdict == "whole" else None
 
 
-async def store(media: Media, form: str, path: Path, noted: Noted, objects: Objects) -> None:
+async def store(
+    media: Media, form: str, path: Path, noted: Noted, objects: Objects, again: Callable[[Blob], Awaitable[None]]
+) -> None:
     """Store the file, unless one with the same bytes is there already: then that serves for both.
 
     `objects` takes what is no output: an index by content, which is written first, so that a crash leaves no file
-    that it does not know.
+    that it does not know. `again` hears of the other file before anything is noted of it, and may raise Reject.
     """
     index, own = keys.content(media.sha256), Blob(media.object_key, media.bytes, media.sha256)
     if not await objects.create(index, msgspec.json.encode(own)):
         if other := await _whole_other(own, index, objects):
+            await again(other)
             await objects.put(keys.same(media.id, form), msgspec.json.encode(Same(media.id, other)))
             media.object_key = other.key
             noted.uses(other)
