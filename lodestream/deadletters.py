@@ -2,16 +2,17 @@
 
 import base64
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 import msgspec
 from nats.js import JetStreamContext
-from nats.js.api import DeliverPolicy
-from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+from nats.js.errors import APIError, NoStreamResponseError
 
+from lodestream.bus.reader import held
 from lodestream.errors import LodeError
 from lodestream.flow.store import NOT_THE_LAST
-from lodestream.letters import INPUT_KEPT, now
+from lodestream.letters import INPUT_KEPT, history, now
 from proto import subjects
 from proto.messages import Again, DeadLetter, Resolved, encode
 
@@ -27,6 +28,8 @@ class Dead(NamedTuple):
     subject: str
     seq: int
     letter: DeadLetter
+    at: datetime | None = None
+    """When the server stored it, by its own clock."""
 
     def answers_to(self, what: str) -> bool:
         """Whether `what` names it: by entity, id, node, reason or subject."""
@@ -35,28 +38,12 @@ class Dead(NamedTuple):
 
 
 async def unresolved(js: JetStreamContext, flow: str = "*") -> list[Dead]:
-    """Every dead letter of `flow` (`*`: of all) that nobody has retried or dropped, oldest first."""
-    try:
-        waiting = await js.subscribe(
-            subjects.dead(flow, "*", "*", "*"),
-            stream=subjects.DEAD,
-            ordered_consumer=True,
-            deliver_policy=DeliverPolicy.ALL,
-        )
-    except NotFoundError:
-        return []
-    found = []
-    state = await waiting.consumer_info()
-    left = (state.num_pending or 0) + (
-        state.delivered.consumer_seq if state.delivered else 0
-    )  # some may be here already
-    while left:
-        msg = await waiting.next_msg(timeout=10)
-        left = msg.metadata.num_pending
-        if isinstance(letter := _read(msg.data), DeadLetter):
-            found.append(Dead(msg.subject, msg.metadata.sequence.stream, letter))
-    await waiting.unsubscribe()
-    return found
+    """Every dead letter of `flow` (`*`: of all) that is not resolved, oldest first."""
+    return [
+        Dead(msg.subject, msg.metadata.sequence.stream, letter, msg.metadata.timestamp)
+        async for msg in held(js, subjects.DEAD, subjects.dead(flow, "*", "*", "*"))
+        if isinstance(letter := _read(msg.data), DeadLetter)
+    ]
 
 
 def _read(data: bytes) -> DeadLetter | Resolved | None:
@@ -102,18 +89,22 @@ async def retry(js: JetStreamContext, dead: Dead) -> bool:
     letter, data = dead.letter, await input_of(js, dead)
     offered = True
     if letter.input_stream == subjects.SEEDS:
-        await js.publish(subjects.seeds(letter.flow), data)
+        await js.publish(subjects.seeds(letter.flow), data, headers=history(letter))
     else:
         again = again_of(dead, data)
-        offered = await offer(
-            js, offered_on(letter.flow, letter.node_type, letter.node, again.subject, dead.seq), again
-        )
+        port = offered_on(letter.flow, letter.node_type, letter.node, again.subject, dead.seq)
+        offered = await offer(js, port, again, history(letter))
     return await _resolve(js, dead, "retried") or offered
 
 
 async def drop(js: JetStreamContext, dead: Dead) -> bool:
     """Mark it dropped: it is listed no more; False where it has been resolved meanwhile."""
     return await _resolve(js, dead, "dropped")
+
+
+async def settle(js: JetStreamContext, dead: Dead) -> bool:
+    """Mark it succeeded: its input was done in another way; False where it has been resolved meanwhile."""
+    return await _resolve(js, dead, "succeeded")
 
 
 def again_of(dead: Dead, data: bytes) -> Again:
@@ -135,10 +126,10 @@ def offered_on(flow: str, node_type: str, node: str, subject: str, number: int) 
     return subjects.output(flow, node_type, node, subjects.AGAIN, f"{subject.rpartition('.')[2]}_{number}")
 
 
-async def offer(js: JetStreamContext, port: str, again: Again) -> bool:
+async def offer(js: JetStreamContext, port: str, again: Again, headers: dict[str, str] | None = None) -> bool:
     """Publish an offer; False where it was made before. Raises LodeError where the flow has no stream."""
     try:
-        await js.publish(port, encode(again))
+        await js.publish(port, encode(again), headers=headers)
     except NoStreamResponseError:
         flow, entity = subjects.parse(port).flow, again.subject.rpartition(".")[2]
         why = f"flow {flow} is not deployed: nobody would take {entity}; see: lode flow ls"
@@ -150,7 +141,7 @@ async def offer(js: JetStreamContext, port: str, again: Again) -> bool:
     return True
 
 
-async def _resolve(js: JetStreamContext, dead: Dead, how: Literal["retried", "dropped"]) -> bool:
+async def _resolve(js: JetStreamContext, dead: Dead, how: Literal["retried", "dropped", "succeeded"]) -> bool:
     """Replace the dead letter, but never a newer one on the same subject: its node may have failed again already."""
     mark = Resolved(id=dead.letter.id, how=how, at=now(), cause=dead.subject)
     try:

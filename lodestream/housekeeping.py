@@ -13,6 +13,7 @@ from lodestream.flows import deployed_flows, watch_flows
 from lodestream.forget.work import keep_forgotten
 from lodestream.healing import Healer
 from lodestream.objects import Objects
+from lodestream.settled import settle_letters
 
 EVERY = 2.0
 """Seconds between looks at backfills, while there are any."""
@@ -25,9 +26,9 @@ async def keep_house(bus: Bus, objects: Objects, say: Callable[[str], None]) -> 
     """
     clearer = Clearer(bus, objects, say)
     async with asyncio.TaskGroup() as group:
-        for work in (_tend_flows(bus, say), clearer.run(), Healer(bus, objects, say, clearer.look_at).run()):
         group.create_task(settle_letters(bus))
         group.create_task(keep_forgotten(bus, objects, say))
+        for work in (_tend_flows(bus, say), clearer.run(), Healer(bus, objects, say, clearer.look_at).run()):
             group.create_task(work)
 
 

@@ -1,12 +1,15 @@
 """Dead letters of one node: what could not be done, written down with all that is needed to do it later."""
 
 import base64
+import json
 import os
 import socket
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from lodestream.bus import Delivery, Publisher
 from lodestream.job import Refusal
@@ -18,12 +21,39 @@ if TYPE_CHECKING:
 
 INPUT_KEPT = 64 << 10
 """Bytes of the input that a dead letter carries; the whole of it stays in its stream."""
+HISTORY = "Lode-Attempts"
+"""Header of an input that is offered once more: the attempts at it so far, in JSON."""
+ATTEMPTS_KEPT, ERROR_KEPT = 32, 500
+"""So many of them go with it, the newest; and so many letters of what is made up where there was none."""
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
 def now() -> str:
     """The time as messages say it: ISO 8601, UTC, milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def history(letter: DeadLetter) -> dict[str, str]:
+    """What goes with an input that is offered once more: should it fail again, all of its attempts are told."""
+    tried = letter.attempts or [_one(letter)]
+    return {HISTORY: json.dumps(msgspec.to_builtins(tried[-ATTEMPTS_KEPT:]))}
+
+
+def complete(letter: DeadLetter, headers: Mapping[str, str] | None) -> DeadLetter:
+    """The letter with the attempts that were made before its input was offered once more."""
+    try:
+        before = msgspec.json.decode((headers or {}).get(HISTORY, "[]"), type=list[Attempt])
+    except msgspec.MsgspecError:
+        before = []
+    if before:
+        letter.attempts = [*before, *(letter.attempts or [_one(letter)])]
+    return letter
+
+
+def _one(letter: DeadLetter) -> Attempt:
+    """What a letter says that tells of no attempts, as one."""
+    why = f"{letter.reason}: {letter.detail}" if letter.detail else letter.reason
+    return Attempt(letter.at, why[:ERROR_KEPT], letter.worker)
 
 
 def raw_id(data: bytes) -> str:
@@ -96,4 +126,5 @@ class Letters:
             input_seq=delivery.seq,
             **readable(data),
         )
+        complete(letter, delivery.headers)
         await self._publisher.publish(subjects.dead(self._flow, self._type, self._node, entity), encode(letter))

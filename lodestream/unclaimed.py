@@ -7,6 +7,9 @@ from lodestream.flows import deployed_flows
 from lodestream.letters import Letters
 from proto import ids, subjects
 
+UNKNOWN_FLOW = "unknown flow"
+"""The reason of such dead letters."""
+
 
 async def refuse_unclaimed(bus: Bus, publisher: Publisher, node_type: str) -> None:
     """Make a dead letter of every seed that no deployed flow takes; runs until cancelled.
@@ -26,7 +29,7 @@ async def refuse_unclaimed(bus: Bus, publisher: Publisher, node_type: str) -> No
             return
         there = f"deployed: {', '.join(sorted(deployed))}" if deployed else "none is deployed"
         letters = Letters(ids.token(flow), "seeds", node_type, publisher)
-        await letters.bury(delivery, None, "unknown flow", f"no flow is called {flow!r}; {there}")
+        await letters.bury(delivery, None, UNKNOWN_FLOW, f"no flow is called {flow!r}; {there}")
 
     puller = await Puller(bus, subjects.next_message(subjects.SEEDS, subjects.UNCLAIMED), handle, window=16).start()
     try:

@@ -1,11 +1,13 @@
 """Continuous pull with credit: one standing request per free half of the window, heartbeats, an own watchdog."""
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import nats.errors
 import structlog
 from nats.aio.msg import Msg
 
@@ -17,6 +19,8 @@ EXPIRES = 30.0
 """Seconds that one pull request stands."""
 HEARTBEAT = 5.0
 """Seconds between the server's signs of life on an idle pull."""
+LAST_WORDS = 2.0
+"""Seconds that the server has to confirm that it sends nothing more."""
 HELD_BACK = 1.0
 """Seconds without a new pull after the server refused one, or it would be asked again at once, for ever."""
 FEW = 64
@@ -122,11 +126,12 @@ class Puller:
         await self.finish(grace)
 
     async def close(self) -> None:
-        """Take nothing new."""
+        """Ask for nothing more. What has been sent by now is taken, or it would lie until its ack wait is over."""
         self._stopping = True
         self._bus.on_lost.remove(self._forget)
-        if not self._nc.is_closed:
-            await self._sub.unsubscribe()
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await self._sub.drain()
 
     async def finish(self, grace: float | None) -> None:
         """Once closed, wait for what is in hand, `grace` seconds at most (None: for ever), and hand the rest back."""

@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 
 from lodestream.bus import Bus, Delivery, Publisher, Puller
 from lodestream.flows import deployed_flows
-from lodestream.letters import now, raw_id, readable
+from lodestream.letters import complete, now, raw_id, readable
 from proto import ids, subjects
 from proto.messages import Again, DeadLetter, encode
 
@@ -87,7 +87,7 @@ class Undertaker:
         except NotFoundError:
             return
         if owner := await self._owner(advisory):
-            letter = _letter(advisory, owner, poison)
+            letter = complete(_letter(advisory, owner, poison), poison.headers)
             subject = subjects.dead(owner.flow, owner.node_type, owner.node, letter.entity)
             if not await self._is_known(subject, advisory):
                 dedup = f"{advisory.stream}-{advisory.consumer}-{advisory.stream_seq}"

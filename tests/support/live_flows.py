@@ -11,9 +11,10 @@ from proto.messages import Candidate, Media, Seed
 
 
 class Word(Settings, kw_only=True):
-    """A setting that shapes what is made."""
+    """One setting that shapes what is made, and one that does not."""
 
     word: Annotated[str, setting("put into every title")] = ""
+    slow: Annotated[float, setting("seconds at most that one takes", recipe=False, ge=0)] = 0.004
 
 
 async def start(message: Any, job: Job) -> AsyncIterator[Output]:
@@ -29,14 +30,20 @@ async def find(seed: Seed, job: Job) -> AsyncIterator[Output]:
 
 async def get(candidate: Candidate, job: Job) -> AsyncIterator[Output]:
     """A medium of a candidate."""
-    await asyncio.sleep(random.uniform(0, 0.004))
+    await asyncio.sleep(random.uniform(0, job.settings.slow))
     yield "media", _medium(candidate.id, job.settings.word)
 
 
 async def turn(media: Media, job: Job) -> AsyncIterator[Output]:
     """A medium of a medium."""
-    await asyncio.sleep(random.uniform(0, 0.004))
+    await asyncio.sleep(random.uniform(0, job.settings.slow))
     yield "media", _medium(media.id, f"{media.title}/{job.settings.word}")
+
+
+async def spin(media: Media, job: Job) -> AsyncIterator[Output]:
+    """A medium of a medium, said the other way round."""
+    await asyncio.sleep(random.uniform(0, job.settings.slow))
+    yield "media", _medium(media.id, f"{job.settings.word}<{media.title}")
 
 
 def _medium(ident: str, title: str) -> Media:
@@ -50,6 +57,8 @@ TYPES = {
         Node("start", "reads seeds", (), {"seed": Seed}, Settings, start, stable=frozenset({"seed"}), memo=False),
         Node("find", "finds", (Seed,), {"candidate": Candidate}, Settings, find, stable=frozenset({"candidate"})),
         Node("get", "gets", (Candidate,), {"media": Media}, Word, get),
+        Node("draw", "gets, and remembers nothing", (Candidate,), {"media": Media}, Word, get, memo=False),
         Node("turn", "turns", (Media,), {"media": Media}, Word, turn),
+        Node("spin", "turns the other way", (Media,), {"media": Media}, Word, spin, memo=False),
     )
 }

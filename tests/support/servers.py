@@ -49,7 +49,7 @@ class Running:
         """Start it and wait until it answers. Fails the test, with the server's log, when it does not."""
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=log, env=os.environ | self.env, preexec_fn=_die_with_parent
+                self.command, stdout=log, stderr=log, env=os.environ | self.env, preexec_fn=die_with_parent
             )
         deadline = time.monotonic() + 20
         while not (url := self._ready(self)):
@@ -141,7 +141,7 @@ def _healthy(address: str) -> str:
         return ""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Linux: the server goes when pytest is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
