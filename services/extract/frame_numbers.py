@@ -68,7 +68,7 @@ class FrameNumbers:
     def _learn(self, nal: bytes) -> None:
         """A parameter set; where there are several, nobody follows which of them counts."""
         nal = nal.rstrip(b"\0")
-        if nal in self._sets:
+        if nal in self._sets or len(self._sets) > 1:
             return
         self._sets.add(nal)
         self._width, self._last = 0, None

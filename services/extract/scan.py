@@ -56,7 +56,7 @@ def scan(path: Path, beat: Callable[[], None] = lambda: None) -> Scan:
         _doubt(container, looks, timeline, evidence)
         if not looks:
             raise Unusable("undecodable", "a video stream without a single picture")
-        for index in timeline.close([bool(look & Look.KEY) for look in looks]):
+        for index in timeline.close(looks):
             looks[index] = Look.BAD
         shown = (pts for pts, look in zip(timeline.pts, looks, strict=True) if look & Look.SHOWN)
         zero = timeline.zero(container, min(shown, default=0))

@@ -2,14 +2,18 @@
 
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
+
+from services.extract.packets import Look
 
 NEAR_S = 0.1
 """A video that begins this soon after its file does (seconds) counts from its own first picture."""
 _JUMP_S = 10
 """A transport stream's clock that leaps further has been joined from pieces."""
+_CHUNK_HEAD = 8
+"""Bytes of an AVI's chunk before its data."""
 _AGAIN = 1000
 """Packets among which one that comes again is a fault of the file."""
 
@@ -26,8 +30,9 @@ class Timeline:
         """The file gives no presentation times (those that FFmpeg makes up for an AVI's are wrong)."""
         self._dts: array[int] = array("q")
         self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        self._joins = container.format.name == "mpegts"
-        self._sizes, self._step = array("q"), 0
+        self._joins, self._counts = container.format.name == "mpegts", container.format.name == "avi"
+        self._stream = stream
+        self._sizes, self._places, self._step = array("q"), array("q"), 0
 
     def add(self, packet: Any) -> None:
         """The next packet."""
@@ -36,15 +41,18 @@ class Timeline:
         self.timeless |= packet.pts is None
         self.pts.append(packet.pts or 0)
         self._sizes.append(packet.size)
+        self._places.append(packet.pos or 0)
         self._step = packet.duration or self._step
 
-    def close(self, keys: Sequence[bool]) -> list[int]:
-        """After the last packet; `keys` says which ones decoding can begin at. Gives those whose times are no use.
+    def close(self, looks: bytearray) -> Iterable[int]:
+        """After the last packet; `looks` has a `packets.Look` for each. Gives those whose times are of no use.
 
         Where no packet says when it is shown, each is shown when its turn comes.
         """
         if self._joins and len(self._dts) == len(self.pts):
-            return self._join(keys)
+            return self._join(looks)
+        if self._counts and not self.timeless:
+            return self._count(looks)
         if self.timeless:
             counted = len(self._dts) < len(self.pts)
             self.pts = array("q", range(len(self.pts)) if counted else sorted(self._dts))
@@ -66,7 +74,15 @@ class Timeline:
         step = self._dts[index] - self._dts[index - 1]
         return not self._step * 3 / 2 < step <= _JUMP_S / self.tick
 
-    def _join(self, keys: Sequence[bool]) -> list[int]:
+    def _count(self, looks: bytearray) -> Iterable[int]:
+        """An AVI's packets have no times but their number: what the index says, or nothing from the first hole on."""
+        numbers = {entry.pos + _CHUNK_HEAD: entry.timestamp for entry in self._stream.index_entries}
+        if len(numbers) == self._stream.duration and all(place in numbers for place in self._places):
+            self.pts = array("q", [numbers[place] for place in self._places])
+            return ()
+        return range(next((i for i, look in enumerate(looks) if look & Look.BAD), len(looks)), len(looks))
+
+    def _join(self, looks: bytearray) -> Iterable[int]:
         """Makes pieces, each of which began at a time of its own, follow each other.
 
         A piece begins with a keyframe from which the next packet goes on; whatever else leaps is broken.
@@ -78,7 +94,7 @@ class Timeline:
         for i, dts in enumerate(self._dts):
             after = self._dts[i + 1] if i + 1 < len(self._dts) else dts
             leaps, returns = not 0 <= dts - last <= farthest, last <= after <= last + farthest
-            begins = keys[i] and 0 <= after - dts <= farthest and not (returns and dts < last)
+            begins = looks[i] & Look.KEY and 0 <= after - dts <= farthest and not (returns and dts < last)
             if leaps and begins and (dts == first or (dts, self._sizes[i]) not in before):
                 offset, first = offset + last + self._step - dts, dts
             elif leaps or (returns and after < dts):

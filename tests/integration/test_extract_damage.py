@@ -1,6 +1,7 @@
 """Files that are broken, false or hostile: their good frames and what was lost, or a reason; never a wrong frame."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -122,6 +123,19 @@ def test_one_wrong_time_in_a_transport_stream_moves_no_other(tmp_path: Path) -> 
             moved = [time for time, n in zip(result.times, result.numbers, strict=True) if n != time // 40]
             assert moved == [], (at, byte, bit)
             assert len(result.times) >= 70
+
+
+@pytest.mark.parametrize("wipe", [bytes, random.Random(3).randbytes], ids=["zeros", "noise"])
+def test_frames_of_an_avi_keep_their_times_behind_a_hole(wipe: Callable[[int], bytes], tmp_path: Path) -> None:
+    clip = Clip("holed", codec="mpeg4", container="avi")
+    data = bytearray(encoded(clip))
+    with av.open(str(_file(tmp_path, encoded(clip)))) as container:
+        chunk = [packet.pos - 8 for packet in container.demux(video=0)][30]
+    data[chunk : chunk + 4000] = wipe(4000)
+    result = extract(bytes(data), tmp_path / "out", every=EVERY_FRAME)
+    assert result.numbers == [time // 40 for time in result.times]
+    assert {*range(30), *range(50, 100)} <= set(result.numbers)
+    assert len(result.times) < 100
 
 
 def test_zeros_where_a_part_never_arrived_cost_their_group(tmp_path: Path) -> None:
