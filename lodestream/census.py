@@ -7,6 +7,7 @@ import msgspec
 import nats.errors
 
 from lodestream.bus import Bus
+from lodestream.tally import Trouble
 
 SLOWEST_ANSWER, QUIET = 1.0, 0.15
 """Seconds to wait for the first worker's answer, and after the last: nobody knows how many workers there are."""
@@ -21,6 +22,7 @@ class Tally(msgspec.Struct):
     """Inputs answered from the memo."""
     waits_for: str = ""
     live: dict[str, dict[str, Any]] = {}
+    troubles: dict[str, Trouble] = {}
 
 
 class _Endpoint(msgspec.Struct):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # whoever only reads declarations need not load the bus
     from lodestream.leases import Leases
     from lodestream.memo import Noted
     from lodestream.objects import Objects
+    from lodestream.tally import Trouble
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ class Parts:
     work: Path
     """A folder for temporary files; swept at start."""
     log: FilteringBoundLogger
-
     forgotten: Forgotten = field(default_factory=Forgotten)
     """What must not be made again."""
     troubles: dict[str, Trouble] = field(default_factory=dict)
     """What its nodes have trouble with, by name: hosts that keep failing."""
+
 
 @dataclass
 class Refusal:

@@ -11,9 +11,10 @@ import json
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import nats.errors
 
@@ -27,6 +28,8 @@ ANSWER = 2.0
 """Seconds that the server has for an answer."""
 LOOKS = (0.1, 0.2, 0.5, 1.0)
 """Seconds between looks at a lease that somebody else has; the last one again and again."""
+SOON = 0.05
+"""Seconds that a job waits for a slot before it gives its place to another."""
 LINGER = 1.0
 """Seconds that a slot is kept after its last use: handing it on within a process asks the server nothing."""
 _TAKEN = 10071
@@ -37,16 +40,30 @@ class Lost(Retry):
     """A lease was lost while its work went on: somebody else does that work by now."""
 
 
+Parked = Callable[[], AbstractAsyncContextManager[None]]
+"""`Job.parked`: what a wait is wrapped in."""
+
+
+class Hold(NamedTuple):
+    """A lease as its holder sees it."""
+
+    waited: bool
+    """Whether somebody else had it first: the work may be done."""
+    confirm: Callable[[], Awaitable[None]]
+    """Raises Lost unless it is ours, as the server has it: to be asked before anything is stored that others may have
+    stored since. Costs nothing while it cannot have expired."""
+
+
 class Leases(Protocol):
     """Leases that a dead holder loses in seconds."""
 
-    def hold(self, kind: str, name: str) -> AbstractAsyncContextManager[bool]:
-        """Waits for the lease, renews it while it is held, and gives it back; True where it had to wait.
+    def hold(self, kind: str, name: str, parked: Parked = nullcontext) -> AbstractAsyncContextManager[Hold]:
+        """Waits for the lease, renews it while it is held, and gives it back.
 
         Raises Lost from inside when it was lost, Outage where the server is away.
         """
 
-    def slot(self, kind: str, name: str, count: int) -> AbstractAsyncContextManager[None]:
+    def slot(self, kind: str, name: str, count: int, parked: Parked = nullcontext) -> AbstractAsyncContextManager[None]:
         """Waits for one of `count` leases; otherwise as `hold`."""
 
 
@@ -70,9 +87,9 @@ class Lease:
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """Work that needs this lease. Raises Lost when it is lost meanwhile."""
+        """Work that needs this lease. Raises Lost when it is lost meanwhile, or was before."""
         try:
-            async with asyncio.timeout(None) as self.work:
+            async with asyncio.timeout(0 if self.lost else None) as self.work:
                 yield
         except TimeoutError:
             if self.lost:
@@ -94,25 +111,29 @@ class NatsLeases:
         self._holder = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
 
     @contextlib.asynccontextmanager
-    async def hold(self, kind: str, name: str) -> AsyncIterator[bool]:
+    async def hold(self, kind: str, name: str, parked: Parked = nullcontext) -> AsyncIterator[Hold]:
         """See Leases."""
         subject, looks = subjects.lease(kind, ids.token(name)), 0
-        while (lease := await self.take(subject)) is None:
-            await _pause(looks)
-            looks += 1
+        lease = await self.take(subject)
         try:
+            if lease is None:
+                async with parked():
+                    while lease is None:
+                        await _pause(looks)
+                        lease, looks = await self.take(subject), looks + 1
             async with lease.working():
-                yield looks > 0
+                yield Hold(looks > 0, partial(self._confirm, lease))
         finally:
-            await self.give_back(lease)
+            if lease:
+                await self.give_back(lease)
 
     @contextlib.asynccontextmanager
-    async def slot(self, kind: str, name: str, count: int) -> AsyncIterator[None]:
+    async def slot(self, kind: str, name: str, count: int, parked: Parked = nullcontext) -> AsyncIterator[None]:
         """See Leases."""
         key = (kind, ids.token(name), count)
         if key not in self._pools:
             self._pools[key] = _Pool(self, *key, lambda: self._pools.pop(key, None))
-        async with self._pools[key].slot() as lease, lease.working():
+        async with self._pools[key].slot(parked) as lease, lease.working():
             yield
 
     async def close(self) -> None:
@@ -163,6 +184,13 @@ class NatsLeases:
             due = [lease for lease in self._held.values() if loop.time() - lease.since > self._ttl / 6]
             await asyncio.gather(*map(self._renew_one, due))
 
+    async def _confirm(self, lease: Lease) -> None:
+        """See Hold; while the server is away nobody can have taken it."""
+        if asyncio.get_running_loop().time() - lease.since > self._ttl / 2:
+            await self._renew_one(lease)
+        if lease.lost:
+            raise Lost("lease lost", lease.subject)
+
     async def _renew_one(self, lease: Lease) -> None:
         """An entry that expired while the server was out of reach, and that nobody took since, is made anew."""
         now = asyncio.get_running_loop().time()
@@ -191,12 +219,12 @@ class _Pool:
         self._tending: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
-    async def slot(self) -> AsyncIterator[Lease]:
+    async def slot(self, parked: Parked) -> AsyncIterator[Lease]:
         """Waits for one, in line."""
         self._users += 1
         lease: Lease | None = None
         try:
-            lease = await self._take()
+            lease = await self._take(parked)
             yield lease
         finally:
             self._users -= 1
@@ -205,15 +233,30 @@ class _Pool:
                 self._idle.put_nowait(lease)
             self._tend()
 
-    async def _take(self) -> Lease:
+    async def _take(self, parked: Parked) -> Lease:
         self._waiting += 1
         try:
-            while True:
-                self._tend()
-                if not (lease := await self._idle.get()).lost:
-                    return lease
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SOON):
+                    return await self._next()
+            lease: Lease | None = None
+            try:
+                async with parked():
+                    lease = await self._next()
+            except BaseException:
+                if lease:
+                    self._idle.put_nowait(lease)
+                raise
+            return lease
         finally:
             self._waiting -= 1
+
+    async def _next(self) -> Lease:
+        """The next idle one that is still ours."""
+        while True:
+            self._tend()
+            if not (lease := await self._idle.get()).lost:
+                return lease
 
     def _tend(self) -> None:
         if self._tending is None or self._tending.done():

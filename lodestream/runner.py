@@ -87,8 +87,9 @@ class Runner:
         self._recipes: dict[str, str] = {}
 
     def counts(self) -> dict[str, Any]:
-        """The tally as a message says it, with what publishing waits for where nothing else does."""
-        return {**self.tally.counts(), "waits_for": self.tally.waits_for or self.publisher.waits_for}
+        """The tally as a message says it, with what the whole worker waits for or has trouble with."""
+        waits_for = self.tally.waits_for or self.publisher.waits_for
+        return {**self.tally.counts(), "waits_for": waits_for, "troubles": msgspec.to_builtins(self.parts.troubles)}
 
     async def handle(self, delivery: Delivery) -> None:
         """Take one message to its end: outputs, a no, another try, or a dead letter."""
@@ -194,9 +195,9 @@ class Runner:
             no = why
         finally:
             self.tally.live.pop(item.ident, None)
-        if memo and job.lasting and (no is None or no.lasting):
         if self.parts.forgotten and await self._unmade(item, outputs, job):
             memo = None
+        if memo and job.lasting and (no is None or no.lasting):
             await memo.keep(item.ident, time.perf_counter() - started, outputs, list(job.objects.written.values()), no)
         if self.node.streams:
             outputs.clear()
@@ -227,9 +228,9 @@ class Runner:
 
     async def _publish(self, outputs: Sequence[Output], item: Input, job: Job, headers: dict[str, str] | None) -> None:
         """Publish outputs, a window of them at once."""
-        if self.node.settle:
         if self.parts.forgotten:
             outputs = self._allowed(outputs, item)
+        if self.node.settle:
             outputs = [await self._settled(output, item, job, self.node.settle) for output in outputs]
         if len(outputs) == 1:
             await self._announce(*outputs[0], item.cause, job.recipe, headers)
@@ -238,7 +239,6 @@ class Runner:
             some = outputs[start : start + WINDOW]
             await asyncio.gather(*(self._announce(*output, item.cause, job.recipe, headers) for output in some))
 
-    async def _settled(self, output: Output, item: Input, job: Job, settle: Settle) -> Output:
     def _is_forgotten(self, message: Message | None) -> bool:
         return bool(self.parts.forgotten) and message is not None and self.parts.forgotten.blocks(message)
 
@@ -267,6 +267,7 @@ class Runner:
             await job.objects.delete(key)
         return True
 
+    async def _settled(self, output: Output, item: Input, job: Job, settle: Settle) -> Output:
         """The output, or a no in its place where this flow already has what it says."""
         if output[0] == subjects.REJECTED:
             return output

@@ -2,19 +2,21 @@
 
 import asyncio
 import shutil
+import time
 from typing import Any
 
 import msgspec
 
 from lodestream.bus import Bus
 from lodestream.catalog import Ways, sql
-from lodestream.census import tallies
+from lodestream.census import Tally, tallies
 from lodestream.errors import LodeError
 from lodestream.flow import store
 from lodestream.flow.model import Deployed
 from lodestream.local.home import Home
 from lodestream.local.state import Process, State
 from lodestream.streams import ask
+from lodestream.tally import Trouble
 from proto import subjects
 
 FULL = 0.98
@@ -55,6 +57,8 @@ class NodeStatus(msgspec.Struct, kw_only=True):
     """Inputs answered from the memo, since its workers took it up."""
     waits_for: str = ""
     """The part that is away or full, in words."""
+    troubles: list[str] = []
+    """Hosts that keep failing and are left alone for a while, in words."""
     live: dict[str, dict[str, Any]] = {}
     """What is in hand, by entity, and how far it is."""
 
@@ -246,7 +250,16 @@ async def _add_workers(bus: Bus, flows: list[FlowStatus]) -> None:
             node.remembered = sum(tally.remembered for tally in said)
             if node.in_flight:  # a worker publishes for several flows, and waits for all of them
                 node.waits_for = next((tally.waits_for for tally in said if tally.waits_for), "")
+                node.troubles = _troubles(said)
             node.live = {entity: fields for tally in said for entity, fields in tally.live.items()}
+
+
+def _troubles(said: list[Tally]) -> list[str]:
+    """Each host once, as the worker has it that will try first."""
+    found: dict[str, Trouble] = {}
+    for name, trouble in (item for tally in said for item in tally.troubles.items()):
+        found[name] = min(trouble, found.get(name, trouble), key=lambda of: of.next_try)
+    return [f"{name} {found[name].words(time.time())}" for name in sorted(found)]
 
 
 def _process_problems(state: State) -> list[str]:
@@ -263,6 +276,7 @@ def _flow_problems(flow: FlowStatus) -> list[str]:
         name, used = subjects.stream(flow.flow), f"{flow.bytes:,} of {flow.max_bytes:,} bytes"
         said.append(f"{flow.flow}: its stream is full ({used}), nodes wait; nats stream edit {name} --max-bytes=SIZE")
     for node in flow.nodes:
+        said += [f"{flow.flow}: {node.name}: {trouble}" for trouble in node.troubles]
         if node.waits_for and not flow.full:
             said.append(f"{flow.flow}: {node.name} waits: {node.waits_for}")
         if node.waiting and not node.workers and not node.paused:

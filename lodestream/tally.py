@@ -3,6 +3,25 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import msgspec
+
+
+class Trouble(msgspec.Struct):
+    """Something outside that keeps failing, and is left alone for a while."""
+
+    failed: int
+    """Times in a row."""
+    why: str
+    """The last failure."""
+    next_try: float
+    """Seconds since the epoch."""
+
+    def words(self, now: float) -> str:
+        """`has failed 5 times, next try in 40 s (server: HTTP 503)`"""
+        times, left = "once" if self.failed == 1 else f"{self.failed} times", self.next_try - now
+        when = f"next try in {left:.0f} s" if left >= 1 else "next try now"
+        return f"has failed {times}, {when} ({self.why})"
+
 
 @dataclass
 class Tally:

@@ -17,16 +17,17 @@ from yarl import URL
 
 from lodestream.errors import Outage, Reject, Retry
 from lodestream.web.verdicts import Verdict, by_status
+from services.fetch.kept import Beginning, Facts
 from services.fetch.pace import Pace
 from services.fetch.sniff import HEAD, named_as_video, sniff
 
 REDIRECTS = 10
-RESUMES = 6
-"""Times that a broken connection is made again within one attempt."""
+RESUMES, STEP = 6, 1 << 20
+"""Times that a broken connection is made again within one attempt; such as bring STEP bytes are not counted."""
 DRY = 2
-"""Resumes in a row that bring nothing, after which what came is all there is."""
+"""Resumes in a row that bring nothing, after which the attempt is over."""
 LAST_ATTEMPTS = 3
-"""From this attempt on, what came of a file that cannot be resumed is kept."""
+"""From this attempt on, what came of a file is kept where the rest cannot be had."""
 SMALL = 64 << 10
 """Bytes of a file that is read to its end though it is no video."""
 _BROKEN = (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError)
@@ -60,13 +61,15 @@ class Downloaded:
 class Part:
     """The file as far as it has come."""
 
-    def __init__(self, path: Path, max_bytes: int):
+    def __init__(self, path: Path, max_bytes: int, begun: Beginning | None = None):
+        """`begun` is what is at `path` already."""
         self.path, self.max_bytes = path, max_bytes
-        self.validator: str | None = None
+        self.validator = begun.facts.validator if begun else None
         """Strong ETag or Last-Modified: without one nobody can tell whether the rest is of the same file."""
-        self.total: int | None = None
-        self.size, self.hash = 0, hashlib.sha256()
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self.total = begun.facts.total if begun else None
+        self.size, self.hash = (begun.size, begun.hash) if begun else (0, hashlib.sha256())
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if begun else os.O_TRUNC), 0o600)
+        os.lseek(self._fd, self.size, os.SEEK_SET)
 
     def __enter__(self) -> "Part":
         return self
@@ -94,38 +97,39 @@ class Part:
         os.lseek(self._fd, 0, os.SEEK_SET)
         self.size, self.hash = 0, hashlib.sha256()
 
+    def facts(self, url: str) -> Facts | None:
+        """What the rest can be asked for with, later; None where it cannot."""
+        return Facts(url, self.validator, self.total) if self.validator else None
+
     def done(self, damage: str = "") -> Downloaded:
         """What came."""
         return Downloaded(self.path, self.hash.hexdigest(), self.size, damage)
 
 
-async def download(
-    session: aiohttp.ClientSession, url: str, path: Path, max_bytes: int, attempt: int, pace: Pace
-) -> Downloaded:
-    """The file at `url`, whole, or with `damage` where the server has no more of it.
+async def download(session: aiohttp.ClientSession, url: str, part: Part, attempt: int, pace: Pace) -> Downloaded:
+    """The file at `url`, whole, or with `damage` where the server has no more of it; goes on from what `part` has.
 
     Raises Page where it is none; Reject, Retry and Outage.
     """
-    dry = 0
-    with Part(path, max_bytes) as part:
-        for turn in range(RESUMES + 1):
-            before = part.size
-            try:
-                await _transfer(session, url, part, attempt, pace)
-                return part.done()
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                _fail(error, attempt)
-            except _BROKEN as error:
-                broke = f"broke off at {part.size} of {part.total or 'unknown'} bytes"
-                dry = 0 if part.size > before else dry + 1
-                if part.size and (dry == DRY or (attempt >= LAST_ATTEMPTS and not part.validator)):
-                    return part.done(f"the server {broke}")
-                if not part.validator or turn == RESUMES:
-                    raise Retry("network", f"{broke} ({type(error).__name__})") from None
-            except (aiohttp.ClientError, ValueError) as error:
-                _fail(error, attempt)
-            await asyncio.sleep(0.2 * 2**dry)
-    raise AssertionError
+    dry, left = 0, RESUMES
+    while True:
+        before = part.size
+        try:
+            await _transfer(session, url, part, attempt, pace)
+            return part.done()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            _fail(error, attempt)
+        except _BROKEN as error:
+            broke = f"broke off at {part.size} of {part.total or 'unknown'} bytes"
+            dry = 0 if part.size > before else dry + 1
+            left = RESUMES if part.size - before >= STEP else left - 1
+            if part.size and attempt >= LAST_ATTEMPTS and (dry == DRY or not part.validator):
+                return part.done(f"the server {broke}")
+            if not part.validator or dry == DRY or left < 0:
+                raise Retry("network", f"{broke} ({type(error).__name__})") from None
+        except (aiohttp.ClientError, ValueError) as error:
+            _fail(error, attempt)
+        await asyncio.sleep(0.2 * 2**dry)
 
 
 async def _transfer(session: aiohttp.ClientSession, url: str, part: Part, attempt: int, pace: Pace) -> None:
@@ -148,6 +152,8 @@ def _look_at_headers(response: aiohttp.ClientResponse, part: Part, attempt: int)
     """Raises what the status, the encoding and the length say; sets what is known of the file."""
     headers = response.headers
     if response.status >= 400:
+        if response.status == 416:  # it has become shorter
+            part.restart()
         raise by_status(response.status, headers.get("Retry-After")).error(attempt)
     if headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
         if "html" in response.content_type:
@@ -171,7 +177,9 @@ def _goes_on(response: aiohttp.ClientResponse, part: Part) -> bool:
         return False
     given = _RANGE.match(response.headers.get("Content-Range", ""))
     if not given or int(given[1]) != part.size or (part.total and given[2] not in ("*", str(part.total))):
-        raise Retry("network", f"asked for bytes from {part.size}, got {response.headers.get('Content-Range')}")
+        said = f"asked for bytes from {part.size}, got {response.headers.get('Content-Range')}"
+        part.restart()
+        raise Retry("network", said)
     return True
 
 

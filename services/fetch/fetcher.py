@@ -36,7 +36,7 @@ class Fetcher:
         async with (
             Children("services.fetch.child", work) as children,
             Probes.open(children, work) as probes,
-            Web.open(children) as web,
+            Web.open(children, work) as web,
         ):
             yield cls(web, probes, fakes)
 
@@ -44,7 +44,7 @@ class Fetcher:
         """The video, stored. Raises Reject, Retry and Outage."""
         form = ids.recipe(job.node_type, 1, b"%d" % job.settings.max_height, "")
         await self.fakes.refuse_url(candidate.url)
-        async with job.parts.leases.hold("media", candidate.id):
+        async with job.parts.leases.hold("media", candidate.id, job.parked) as hold:
             if known := await stored.find(candidate.id, form, job.objects):
                 return await self._known(candidate, job, known)
             with self._scratch(job.parts.work) as path:
@@ -53,7 +53,9 @@ class Fetcher:
                 key = keys.media(candidate.id, form, got.sha256, facts.extension)
                 media = _media(candidate, got, facts, key)
                 again = partial(self.fakes.repeated, media, job)
+                await hold.confirm()
                 await stored.store(media, form, got.path, job.objects, job.parts.objects, again)
+                await hold.confirm()
                 return media
 
     async def _known(self, candidate: Candidate, job: Job, known: Blob) -> Media:

@@ -8,69 +8,83 @@ from pathlib import Path
 import aiohttp
 
 from lodestream.children import Children
-from lodestream.errors import Reject, Retry
+from lodestream.errors import Outage, Reject, Retry
 from lodestream.job import Job
 from lodestream.web.addresses import Allowed, allowed, socket_factory
 from proto import ids
 from proto.messages import Candidate
 from services.fetch import direct, pages
-from services.fetch.direct import Downloaded
+from services.fetch.breaker import Breaker
+from services.fetch.direct import Downloaded, Part
+from services.fetch.kept import Beginning, Kept, sweeping
 from services.fetch.pace import keeping_pace
 from services.fetch.sniff import named_as_video
 
 HEADERS = {"User-Agent": "Mozilla/5.0 (compatible; Lodestream)", "Accept": "*/*", "Accept-Encoding": "identity"}
 CONNECT_S = 15
 FIRST_BYTE_S, FIRST_BYTE_OF_PAGE_S = 30.0, 90.0
-LONGEST_COOLING_S = 120.0
 
 
 class Web:
-    """Connections, and which site wants to be left alone, for all jobs of a worker."""
+    """Connections, what broken ones brought, and which site wants to be left alone, for all jobs of a worker."""
 
-    def __init__(self, children: Children, stack: AsyncExitStack):
-        self._children, self._stack = children, stack
+    def __init__(self, children: Children, kept: Kept, stack: AsyncExitStack):
+        self._children, self._kept, self._stack = children, kept, stack
         self._sessions: dict[Allowed, aiohttp.ClientSession] = {}
-        self._cool: dict[str, float] = {}
-        """When a site that has had enough of us may be asked again."""
+        self._breakers: dict[str, Breaker] = {}
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, children: Children) -> AsyncIterator["Web"]:
-        """`children` run `services.fetch.child`."""
+    async def open(cls, children: Children, work: Path) -> AsyncIterator["Web"]:
+        """`children` run `services.fetch.child`; temporary files lie under `work`."""
+        kept = Kept(work)
+        sweeper = asyncio.create_task(sweeping(kept))
         async with AsyncExitStack() as stack:
-            yield cls(children, stack)
+            stack.callback(sweeper.cancel)
+            yield cls(children, kept, stack)
 
     async def download(self, candidate: Candidate, job: Job, path: Path) -> Downloaded:
         """The video as a file, at `path` or in a folder there. Raises Reject, Retry and Outage."""
-        async with job.parts.leases.slot("host", candidate.source, job.settings.per_host):
-            await self._cooled(candidate.source)
+        if (breaker := self._breakers.get(candidate.source)) is None:
+            breaker = self._breakers[candidate.source] = Breaker(candidate.source, job.parts.troubles)
+        while True:
+            if breaker.state != "closed":
+                async with job.parked():
+                    await breaker.closed()
+            async with job.parts.leases.slot("host", candidate.source, job.settings.per_host, job.parked):
+                with breaker.asking() as may:
+                    if may:
+                        return await self._ask(candidate, job, path)
+
+    async def _ask(self, candidate: Candidate, job: Job, path: Path) -> Downloaded:
+        # an id of a site's own says that yt-dlp knows the site: a file is not to be expected there
+        if ids.is_web(candidate.id) and (got := await self._file(candidate, job, path)):
+            return got
+        return await self._page(candidate.url, job, path)
+
+    async def _file(self, candidate: Candidate, job: Job, path: Path) -> Downloaded | None:
+        """None where there is a page."""
+        with Part(path, job.settings.max_bytes, await self._begun(candidate, path)) as part:
             try:
-                # an id of a site's own says that yt-dlp knows the site: a file is not to be expected there
-                if ids.is_web(candidate.id) and (got := await self._file(candidate.url, job, path)):
-                    return got
-                return await self._page(candidate.url, job, path)
-            except Retry as why:
-                if why.reason == "rate limited" and why.after:
-                    self._cool[candidate.source] = asyncio.get_running_loop().time() + why.after
+                async with keeping_pace(job.attempt, job.report, FIRST_BYTE_S, part.size) as pace:
+                    session = self._session(allowed(job.settings.allow_hosts))
+                    return await direct.download(session, candidate.url, part, job.attempt, pace)
+            except direct.Page:
+                path.unlink()
+                return None
+            except (Retry, asyncio.CancelledError):
+                if facts := part.facts(candidate.url):
+                    await asyncio.to_thread(self._kept.keep, candidate.id, facts, path)
+                raise
+            except Outage:
+                await asyncio.to_thread(self._kept.sweep, 0)
                 raise
 
-    async def _cooled(self, source: str) -> None:
-        """Wait, keeping the slot, until the site may be asked again."""
-        left = self._cool.get(source, 0.0) - asyncio.get_running_loop().time()
-        if left > 0:
-            await asyncio.sleep(min(left, LONGEST_COOLING_S))
-        else:
-            self._cool.pop(source, None)
-
-    async def _file(self, url: str, job: Job, path: Path) -> Downloaded | None:
-        """None where there is a page."""
-        session = self._session(allowed(job.settings.allow_hosts))
-        try:
-            async with keeping_pace(job.attempt, job.report, FIRST_BYTE_S) as pace:
-                return await direct.download(session, url, path, job.settings.max_bytes, job.attempt, pace)
-        except direct.Page:
-            path.unlink()
+    async def _begun(self, candidate: Candidate, path: Path) -> Beginning | None:
+        """What an attempt before this one brought."""
+        if not self._kept.has(candidate.id):
             return None
+        return await asyncio.to_thread(self._kept.take, candidate.id, candidate.url, path)
 
     async def _page(self, url: str, job: Job, path: Path) -> Downloaded:
         path.mkdir()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,11 @@ async def test_one_holder_at_a_time_among_processes(worker):
 
     async def work(leases: NatsLeases) -> None:
         nonlocal inside, most
-        async with leases.hold("media", "web-1") as had_to_wait:
+        async with leases.hold("media", "web-1") as hold:
             inside += 1
             most = max(most, inside)
             await asyncio.sleep(0.01)
-            waited.append(had_to_wait)
+            waited.append(hold.waited)
             inside -= 1
 
     both = [await worker(), await worker()]
@@ -95,8 +95,8 @@ async def test_dead_holder_loses_it(worker):
     dead, other = await worker(), await worker()
     await dead.take(subjects.lease("media", "web-1"))
     await dead._nc.close()
-    async with asyncio.timeout(10), other.hold("media", "web-1") as had_to_wait:
-        assert had_to_wait
+    async with asyncio.timeout(10), other.hold("media", "web-1") as hold:
+        assert hold.waited
 
 
 async def test_stale_holder_notices_and_takes_nothing_from_the_next(worker, bus):
@@ -108,6 +108,50 @@ async def test_stale_holder_notices_and_takes_nothing_from_the_next(worker, bus)
             assert await other.take(subjects.lease("media", "web-1"))
             await asyncio.sleep(60)
     assert list(await entries(bus)) == [subjects.lease("media", "web-1")]
+
+
+async def test_stale_holder_is_told_so_before_it_stores_anything(worker, bus):
+    stale, other = await worker(), await worker()
+    with pytest.raises(Lost, match=r"media\.web-1"):  # noqa: PT012
+        async with stale.hold("media", "web-1") as hold:
+            await hold.confirm()
+            stale._renewing.cancel()  # as if the process had been stopped
+            async with asyncio.timeout(30), other.hold("media", "web-1") as successor:
+                await successor.confirm()
+                await hold.confirm()
+    assert await other.take(subjects.lease("media", "web-1"))
+
+
+async def test_a_lease_that_expired_and_that_nobody_took_is_confirmed(worker, bus):
+    leases = await worker()
+    async with leases.hold("media", "web-1") as hold:
+        leases._renewing.cancel()
+        async with asyncio.timeout(30):
+            while await entries(bus):
+                await asyncio.sleep(0.05)
+        await hold.confirm()
+        assert list(await entries(bus)) == [subjects.lease("media", "web-1")]
+
+
+async def test_lost_before_its_work_began(worker, bus):
+    """What waits for its place in the worker may lose the lease that it has waited for."""
+    leases, other = await worker(), await worker()
+    blocker = await other.take(subjects.lease("media", "web-1"))
+
+    @asynccontextmanager
+    async def parked() -> AsyncIterator[None]:
+        yield
+        (lease,) = leases._held.values()
+        leases._held.clear()
+        lease.lose()
+
+    began = False
+    with pytest.raises(Lost):  # noqa: PT012
+        asyncio.get_running_loop().call_later(0.1, lambda: asyncio.ensure_future(other.give_back(blocker)))
+        async with leases.hold("media", "web-1", parked):
+            await asyncio.sleep(0)
+            began = True
+    assert not began
 
 
 async def test_outage_is_told_and_survived(worker, server):
