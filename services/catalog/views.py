@@ -215,6 +215,23 @@ ORIGINS = View(
     {"media_id": "id of the video that is kept", "origin_id": "id of the video at this address"},
 )
 
+SUSPECTS = View(
+    "main.suspects",
+    "Files that more than three URLs of a flow gave: perhaps placeholders. `lode fakes stats` counts over all flows.",
+    """
+    select flow, sha256, any_value(m.bytes) as bytes, media_id, any_value(m.url) as url,
+      count(distinct coalesce(o.url, origin_id)) as urls, list_sort(list(distinct o.source)) as sources,
+      max(o."at") as last_at
+    from main.origins o join main.media m using (flow, media_id) group by flow, sha256, media_id having urls > 3
+    """,
+    {
+        "url": "URL that it was fetched from",
+        "urls": "URLs that gave these bytes",
+        "sources": "sites that they are on",
+        "last_at": "when it last came from another, UTC",
+    },
+)
+
 VIEWS = (
     SUPERSEDED,
     *(_current(t.name, t.says) for t in TABLES),
@@ -225,5 +242,6 @@ VIEWS = (
     HOURLY,
     DRY,
     ORIGINS,
+    SUSPECTS,
 )
 """In the order in which they can be made."""
