@@ -17,6 +17,14 @@ PATIENCE = 5.0
 """Seconds to wait for one answer."""
 API = subjects.API
 
+_NO_ROOM = 10047
+"""JetStream's code for: insufficient storage resources available."""
+
+
+class NoRoom(LodeError):
+    """The server has less room left than a stream may use."""
+
+
 BASE: dict[str, Any] = {"storage": "file", "retention": "limits", "num_replicas": 1}
 
 
@@ -85,7 +93,7 @@ async def server_time(nc: Client) -> datetime:
 
 
 async def ask(nc: Client, what: str, body: dict[str, Any], *, may_lack: bool = False) -> dict[str, Any] | None:
-    """One JetStream request; None for an absent stream where it `may_lack`. Raises LodeError for any other error."""
+    """One JetStream request; None for an absent stream where it `may_lack`. Raises LodeError, NoRoom for lack of it."""
     try:
         answer = json.loads((await nc.request(f"{API}.{what}", json.dumps(body).encode(), timeout=PATIENCE)).data)
     except nats.errors.Error as error:
@@ -93,5 +101,6 @@ async def ask(nc: Client, what: str, body: dict[str, Any], *, may_lack: bool = F
     if problem := answer.get("error"):
         if may_lack and problem.get("code") == 404:
             return None
-        raise LodeError(f"JetStream refuses {what}: {problem.get('description')}")
+        refused = NoRoom if problem.get("err_code") == _NO_ROOM else LodeError
+        raise refused(f"JetStream refuses {what}: {problem.get('description')}")
     return dict(answer)

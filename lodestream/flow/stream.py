@@ -8,7 +8,8 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from lodestream.streams import BASE, ask, ensure_stream
+from lodestream.errors import LodeError
+from lodestream.streams import BASE, NoRoom, ask, ensure_stream
 from proto import subjects
 
 MUST: dict[str, Any] = {
@@ -18,8 +19,9 @@ MUST: dict[str, Any] = {
     "allow_direct": True,
 }
 """Each identity is stored once."""
-MAX_BYTES = 2 << 30
-"""Bytes of a new stream at most; publishers wait when they are used up. Raise it: `nats stream edit`."""
+SIZES = (2 << 30, 512 << 20, 128 << 20, 32 << 20)
+"""Bytes of a new stream at most, the first that the server has room for: it sets them aside. Publishers wait when they
+are used up. Change it: `nats stream edit`."""
 RECIPES = "lode.recipes"
 """Metadata: every recipe that the flow was ever deployed with, one space between."""
 LONGEST = 64 << 10
@@ -44,14 +46,29 @@ async def ensure(nc: Client, flow: str, recipes: Collection[str]) -> None:
 
     Raises LodeError where the server refuses.
     """
-    name = subjects.stream(flow)
-    wanted = {"name": name, "subjects": [subjects.everything(flow)], **MUST}
+    wanted = {"name": subjects.stream(flow), "subjects": [subjects.everything(flow)], **MUST}
     if await state(nc, flow) is None:
-        wanted = BASE | {"max_bytes": MAX_BYTES} | wanted
-    await ensure_stream(nc, wanted)
+        await _make(nc, BASE | wanted)
+    else:
+        await ensure_stream(nc, wanted)
     known = await seen(nc, flow)
     if known is not None and not known.issuperset(recipes):
         await _remember(nc, flow, sorted(known.union(recipes)))
+
+
+async def _make(nc: Client, wanted: dict[str, Any]) -> None:
+    """Make it as large as there is room. Raises LodeError where there is next to none."""
+    for size in SIZES:
+        try:
+            await ensure_stream(nc, wanted | {"max_bytes": size})
+            return
+        except NoRoom:
+            continue
+    raise LodeError(
+        f"no room for the stream of another flow: not even {SIZES[-1] >> 20} MiB are left beside what other streams may "
+        "use; free some disk and start the server again, remove a flow (lode flow rm --purge), or make a stream "
+        "smaller (nats stream edit --max-bytes)"
+    )
 
 
 async def _remember(nc: Client, flow: str, recipes: list[str]) -> None:

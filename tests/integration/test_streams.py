@@ -10,6 +10,7 @@ import pytest
 from nats.aio.client import Client
 
 from lodestream.errors import LodeError
+from lodestream.flow.stream import SIZES, ensure
 from lodestream.streams import STREAMS, ensure_stream, ensure_streams
 from proto import subjects
 from tests.support.servers import start_nats
@@ -86,3 +87,16 @@ async def test_advisories_are_kept(nc: Client) -> None:
     kept = await js.pull_subscribe("", "reader", stream=subjects.ADVISORIES)
     advisory = json.loads((await kept.fetch(1, timeout=5))[0].data)
     assert (advisory["stream"], advisory["consumer"], advisory["stream_seq"]) == (subjects.SEEDS, "f", 1)
+
+
+async def test_a_flow_takes_the_room_that_there_is(tmp_path: Path) -> None:
+    with start_nats(tmp_path, "jetstream { max_file_store: 750MB }\n") as server:
+        nc = await nats.connect(server.url)
+        for flow in ("a", "b", "c", "d"):
+            await ensure(nc, flow, [])
+        sizes = [(await info(nc, subjects.stream(flow)))["config"]["max_bytes"] for flow in ("a", "b", "c", "d")]
+        assert sizes == [SIZES[1], SIZES[2], SIZES[3], SIZES[3]]
+        with pytest.raises(LodeError, match="no room for the stream of another flow: not even 32 MiB"):
+            for number in range(10):
+                await ensure(nc, f"more{number}", [])
+        await nc.close()
