@@ -4,6 +4,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from services.extract.packets import Look
@@ -76,10 +77,13 @@ class Timeline:
 
     def _count(self, looks: bytearray) -> Iterable[int]:
         """An AVI's packets have no times but their number: what the index says, or nothing from the first hole on."""
-        numbers = {entry.pos + _CHUNK_HEAD: entry.timestamp for entry in self._stream.index_entries}
-        if len(numbers) == self._stream.duration and all(place in numbers for place in self._places):
-            self.pts = array("q", [numbers[place] for place in self._places])
-            return ()
+        entries = [entry for entry in self._stream.index_entries if entry.size]
+        ranks = {entry.pos + _CHUNK_HEAD: rank for rank, entry in enumerate(entries)}
+        if len(self._stream.index_entries) == self._stream.duration and all(place in ranks for place in self._places):
+            found = [ranks[place] for place in self._places]
+            self.pts = array("q", [entries[rank].timestamp for rank in found])
+            gaps = (i for i, (before, rank) in enumerate(pairwise(found), 1) if rank != before + 1)
+            return [i for i in gaps if not looks[i] & Look.KEY]
         return range(next((i for i, look in enumerate(looks) if look & Look.BAD), len(looks)), len(looks))
 
     def _join(self, looks: bytearray) -> Iterable[int]:
