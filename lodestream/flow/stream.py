@@ -65,8 +65,8 @@ async def _make(nc: Client, wanted: dict[str, Any]) -> None:
         except NoRoom:
             continue
     raise LodeError(
-        f"no room for the stream of another flow: not even {SIZES[-1] >> 20} MiB are left beside what other streams may "
-        "use; free some disk and start the server again, remove a flow (lode flow rm --purge), or make a stream "
+        f"no room for the stream of another flow: not even {SIZES[-1] >> 20} MiB are left beside what other streams "
+        "may use; free some disk and start the server again, remove a flow (lode flow rm --purge), or make a stream "
         "smaller (nats stream edit --max-bytes)"
     )
 

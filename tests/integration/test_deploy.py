@@ -440,7 +440,7 @@ async def test_mending_puts_right_and_names_what_waits_for_a_person(nc: Client) 
     await deploy(nc, flow)
     await put(nc, GOOD)
     assert await mend(nc) == [
-        "flow clips: its file:3:18: unknown node type 'start' (allowed: discover, extract, fetch, intake); "
+        "flow clips: its file:3:18: unknown node type 'start' (allowed: discover, extract, fetch, intake, records); "
         "it waits to be deployed again (lode flow diff)"
     ]
     await remove(nc, "clips")
