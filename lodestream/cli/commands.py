@@ -8,7 +8,7 @@ import click
 
 SECTIONS = {
     "Run": ("demo", "up", "down", "status", "logs", "doctor", "env"),
-    "Mine": ("seed", "wait", "sql", "show"),
+    "Mine": ("seed", "wait", "sql", "show", "export"),
     "Build": ("flow", "nodes"),
     "Put right": ("dead", "forget", "fakes", "catalog"),
     "Develop": ("run", "test", "bench", "completion"),

@@ -14,6 +14,7 @@ from lodestream.cli import (
     develop,
     doctor,
     env,
+    export,
     fakes,
     flow,
     forget,
@@ -61,7 +62,7 @@ def lode() -> None:
 
 for command in (
     *(develop.demo, stack.up, stack.down, status.status, stack.logs, doctor.doctor, env.env),
-    *(seed.seed, wait.wait, sql.sql, show.show, flow.flow, nodes.nodes, dead.dead, catalog.catalog),
+    *(seed.seed, wait.wait, sql.sql, show.show, export.export, flow.flow, nodes.nodes, dead.dead, catalog.catalog),
     *(forget.forget, fakes.fakes),
     *(develop.run, develop.test, develop.bench, completion),
 ):

@@ -18,6 +18,7 @@ KINDS = "query, url, channel, playlist, feed, gallery, list, folder, records"
         "lode seed cats --file seeds.txt --limit 50",
         "cat seeds.txt | lode seed cats -",
         "lode seed cats https://example.org/feed.xml --again",
+        "lode seed prices --records prices.jsonl",
     )
 )
 @click.argument("flow", shell_complete=complete_flow)
@@ -26,14 +27,31 @@ KINDS = "query, url, channel, playlist, feed, gallery, list, folder, records"
 @click.option("--kind", metavar="KIND", help=f"What the values are; guessed where not said. One of: {KINDS}.")
 @click.option("--limit", type=click.IntRange(1, 100_000), help="Candidates at most, of each seed.")
 @click.option("--again", is_flag=True, help="Look again where these seeds have been looked at before.")
+@click.option(
+    "--records", "lines", type=click.File("rb"), metavar="FILE|-", help="Records themselves, JSON objects, one a line."
+)
 @asynchronous
 async def seed(
-    flow: str, values: tuple[str, ...], file: Path | None, kind: str | None, limit: int | None, again: bool
-) -> None:
+    flow: str,
+    values: tuple[str, ...],
+    file: Path | None,
+    kind: str | None,
+    limit: int | None,
+    again: bool,
+    lines: Any,
+) -> int:
     """Publish seeds for a flow.
 
     A seed is a search, a URL, or JSON; - reads them from standard input, one a line.
     """
+    if lines is None:
+        return await _seeds(flow, values, file, options(kind, limit, again))
+    if values or file or kind or limit or again:
+        raise click.UsageError("--records takes no values and no other option", click.get_current_context())
+    return await _records(flow, lines)
+
+
+async def _seeds(flow: str, values: tuple[str, ...], file: Path | None, given: dict[str, Any]) -> int:
     from lodestream.cli import output
     from lodestream.cli.instance import operator
     from lodestream.cli.wording import plural
@@ -43,13 +61,31 @@ async def seed(
     lines = read_lines(values, file)
     if not lines:
         raise click.UsageError("no seeds; give values, --file FILE, or - to read lines", click.get_current_context())
-    payloads = [payload(line, options(kind, limit, again)) for line in lines]
+    payloads = [payload(line, given) for line in lines]
     async with operator() as bus:
         await store.load_deployed(bus.nc, flow)
         js = bus.nc.jetstream()
         for each in payloads:
             await js.publish(subjects.seeds(flow), each)
     output.note(f"{plural(len(payloads), 'seed')} published on {subjects.seeds(flow)}; see them done: lode wait {flow}")
+    return 0
+
+
+async def _records(flow: str, file: Any) -> int:
+    """Publish the lines of a file or of standard input; 1 where some are no records."""
+    from lodestream.cli import output, seed_lines
+    from lodestream.cli.instance import operator
+    from lodestream.flow import store
+
+    named = getattr(file, "name", "<stdin>")
+    name = Path("/dev/stdin") if named == "<stdin>" else Path(named).resolve()
+    async with operator() as bus:
+        sender = seed_lines.Sender(bus, await store.load_deployed(bus.nc, flow), str(name))
+        try:
+            await seed_lines.send(sender, file)
+        finally:
+            output.note("\n".join([*sender.told.bad, sender.told.summary()]))
+    return 1 if sender.told.malformed else 0
 
 
 def read_lines(values: tuple[str, ...], file: Path | None) -> list[str]:

@@ -170,6 +170,20 @@ async def test_what_asks_for_something_else_is_another_seed() -> None:
     assert len({(await one(payload)).id for payload in others}) == len(others)
 
 
+async def test_a_seed_may_bring_its_records_itself() -> None:
+    seed = await one(b'{"kind": "records", "value": "/dev/stdin", "lines": "{\\"a\\": 1.0}\\n\\n{}", "first": 8}')
+    assert (seed.kind, seed.value, seed.lines, seed.first) == ("records", "/dev/stdin", '{"a": 1.0}\n\n{}', 8)
+    other = await one(b'{"kind": "records", "value": "/dev/stdin", "lines": "{}"}')
+    assert seed.id != other.id != (await one(b"records: /dev/stdin")).id
+
+
+async def test_only_records_have_lines() -> None:
+    with pytest.raises(Malformed, match="only records have lines"):
+        await intake(b'{"url": "https://example.com/", "lines": "{}"}')
+    with pytest.raises(Malformed, match="first"):
+        await intake(b'{"records": "/x", "lines": "{}", "first": 0}')
+
+
 async def test_ids_can_be_read() -> None:
     assert (await one(b"Handstand tutorial!")).id.startswith("query-handstand-tutorial-")
     assert (await one(b"https://www.example.com/v")).id.startswith("url-example-com-v-")
