@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
         if self.kind == "reject" or (self.kind == "once" and attempt > 1):
             return Reject(self.reason, self.detail, lasting=self.reason in LASTING)
         after = COOL * 2 ** (attempt - 1) if self.kind == "later" and self.after is None else self.after
-        return Retry(self.reason, self.detail, after=after)
+        return Retry(self.reason, self.detail, after=after or None)  # at once is too soon
 
 
 def by_status(status: int, retry_after: str | None = None) -> Verdict:

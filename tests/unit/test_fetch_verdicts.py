@@ -122,6 +122,7 @@ def test_only_http_is_asked_for(url):
     (Verdict("once", "forbidden"), 1, Retry, None),
     (Verdict("once", "forbidden"), 2, Reject, None),
     (Verdict("retry", "server", after=7), 1, Retry, 7),
+    (Verdict("retry", "server", after=0), 1, Retry, None),
     (Verdict("later", "rate limited"), 1, Retry, 60),
     (Verdict("later", "rate limited"), 3, Retry, 240),
     (Verdict("later", "rate limited", after=5), 3, Retry, 5),
