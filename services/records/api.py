@@ -16,7 +16,7 @@ from lodestream.letters import now
 from lodestream.web import client
 from lodestream.web.addresses import Allowed, allowed
 from lodestream.web.verdicts import COOL, Verdict, by_status
-from services.records.credentials import api_key
+from services.records.credentials import Key, api_key
 from services.records.page import Page
 
 T = TypeVar("T")
@@ -77,12 +77,11 @@ class Web:
 class Api:
     """One collection's requests."""
 
-    def __init__(self, web: Web, first: str, settings: Any):
-        """`first` is the URL whose site may see the key."""
+    def __init__(self, web: Web, settings: Any):
+        """`settings` are the node's. Raises Malformed where its key cannot be read."""
         self._web, self._settings = web, settings
         self._session = web.session(allowed(settings.allow_hosts))
-        self._home = client.as_written(first).origin()
-        self._key = api_key(settings.auth) if settings.auth else {}
+        self._key = api_key(settings.auth) if settings.auth else Key()
 
     async def page(self, url: str) -> Page:
         """One page of JSON. Raises Failed."""
@@ -131,8 +130,7 @@ class Api:
             target = client.as_written(url)
             if target.scheme not in ("http", "https"):
                 raise Failed(Verdict("reject", "scheme", f"not http: {url[:80]}"))
-            # the key goes where the seed points, and nowhere that an answer does
-            sent = {**(headers or {}), **(self._key if target.origin() == self._home else {})}
+            sent = {**(headers or {}), **self._key.sent_to(target)}
             async with self._session.get(target, headers=sent, allow_redirects=False, timeout=TIMEOUT) as response:
                 if response.status in (301, 302, 303, 307, 308) and "Location" in response.headers:
                     url = urljoin(url, response.headers["Location"])

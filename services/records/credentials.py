@@ -1,17 +1,33 @@
-"""Keys of web APIs: small files of request headers that only their owner may read."""
+"""Keys of web APIs: small files that only their owner may read, each for one site."""
 
 import os
 import stat
 from pathlib import Path
+from typing import NamedTuple
+
+from yarl import URL
 
 from lodestream.errors import Malformed
 
 FOLDER = "api"
 """Below the secrets of an instance."""
+SITE = "site"
+WANTED = "it is to hold 'Site: https://api.example.org', and headers such as 'Authorization: Bearer ...', a line each"
 
 
-def api_key(name: str) -> dict[str, str]:
-    """The headers that `LODE_HOME/secrets/api/<name>` holds, `Name: value` a line.
+class Key(NamedTuple):
+    """What one site is shown, and no other: who publishes a seed does not choose who sees it."""
+
+    site: URL | None = None
+    headers: dict[str, str] = {}  # noqa: RUF012
+
+    def sent_to(self, url: URL) -> dict[str, str]:
+        """The headers of a request: none to another site."""
+        return self.headers if url.origin() == self.site else {}
+
+
+def api_key(name: str) -> Key:
+    """The key in `LODE_HOME/secrets/api/<name>`: the site, and the headers for it, `Name: value` a line.
 
     Raises Malformed, saying what to do, where there is none or where others may read it.
     """
@@ -21,12 +37,13 @@ def api_key(name: str) -> dict[str, str]:
     try:
         text = _private(path)
     except OSError as error:
-        wanted = "write 'Authorization: Bearer ...' into it, then chmod 600"
-        raise Malformed("no key", f"cannot read {path} ({error.strerror}); {wanted}") from None
+        raise Malformed("no key", f"cannot read {path} ({error.strerror}); {WANTED}, and to have mode 600") from None
     headers = dict(_header(line, path) for line in text.splitlines() if line.strip())
-    if not headers:
-        raise Malformed("no key", f"{path} is empty; it is to hold lines such as 'Authorization: Bearer ...'")
-    return headers
+    site = next((headers.pop(given) for given in list(headers) if given.lower() == SITE), "")
+    try:
+        return Key(URL(site).origin(), headers)
+    except ValueError:
+        raise Malformed("no key", f"{path} names no site; {WANTED}") from None
 
 
 def _private(path: Path) -> str:
@@ -41,5 +58,5 @@ def _private(path: Path) -> str:
 def _header(line: str, path: Path) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     if not colon or not name.strip() or not value.strip() or not (name + value).isprintable():
-        raise Malformed("no key", f"a line of {path} is no header; it is to hold lines such as 'X-Api-Key: ...'")
+        raise Malformed("no key", f"a line of {path} is no header; {WANTED}")
     return name.strip(), value.strip()

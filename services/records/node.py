@@ -59,7 +59,7 @@ class Records(Settings, kw_only=True, frozen=True):
     auth: Annotated[
         str,
         setting(
-            "file in secrets/api, of mode 600, whose lines are headers for the seed's site",
+            "file in secrets/api, of mode 600, with a site and the headers that it wants",
             recipe=False,
             pattern=r"^[A-Za-z0-9_-]{0,64}$",
         ),
@@ -143,7 +143,7 @@ async def _batches(seed: Seed, job: Job, found: Found) -> "AsyncGenerator[Batch,
         return
     web: Web = job.state
     async with job.parts.leases.hold("records", collection(seed)):
-        api, shelf = Api(web, seed.value, job.settings), Shelf(job.objects, seed)
+        api, shelf = Api(web, job.settings), Shelf(job.objects, seed)
         by_lines = lines.is_lines(seed.value)
         source = lines.remote(seed.value, api, shelf) if by_lines else paged.pages(seed.value, api, shelf, job.settings)
         try:

@@ -159,10 +159,10 @@ async def test_only_public_addresses_are_asked(node: Collecting, api: PagedApi) 
     came = await node.collect(f"{api.base}/away", **API)
     assert isinstance(came.error, Reject)
     assert came.error.reason == "forbidden address"
-    assert api.asked_next_door == 0
+    assert api.headers_next_door == []
 
 
-async def test_a_key_goes_to_the_seeds_site_and_nowhere_else(
+async def test_a_key_goes_to_its_site_and_nowhere_else(
     node: Collecting, api: PagedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LODE_HOME", str(tmp_path / "home"))
@@ -172,7 +172,7 @@ async def test_a_key_goes_to_the_seeds_site_and_nowhere_else(
     assert isinstance(missing.error, Malformed)
     assert "cannot read" in missing.error.detail
     key = folder / "shop"
-    key.write_text("X-Api-Key: open sesame\n")
+    key.write_text(f"Site: {api.base}\nX-Api-Key: open sesame\n")
     key.chmod(0o640)
     loose = await node.collect(f"{api.base}/news", **API, auth="shop")
     assert "chmod 600" in str(loose.error)
@@ -183,7 +183,11 @@ async def test_a_key_goes_to_the_seeds_site_and_nowhere_else(
     assert {headers["X-Api-Key"] for headers in api.headers} == {"open sesame"}
     node.allow.append(api.next_door.removeprefix("http://"))
     await node.collect(f"{api.base}/away", **API, auth="shop")
-    assert api.asked_next_door == 1
+    await node.collect(f"{api.next_door}/x", auth="shop")
+    assert len(api.headers_next_door) == 2
+    assert not any("X-Api-Key" in headers for headers in api.headers_next_door)
+    key.write_text("X-Api-Key: open sesame\n")
+    assert "names no site" in str((await node.collect(f"{api.base}/news?2", **API, auth="shop")).error)
     stored = [await node.parts.objects.get(stored) for stored in await node.keys()]
     assert not any(b"sesame" in data for data in stored)
 

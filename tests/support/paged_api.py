@@ -48,7 +48,7 @@ class PagedApi:
     """Bytes of that file that were sent."""
     cut_at: list[int] = field(default_factory=list)
     """Bytes after which each of the next answers breaks off."""
-    asked_next_door: int = 0
+    headers_next_door: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -120,7 +120,7 @@ class PagedApi:
 
     async def answer_next_door(self, request: web.Request) -> web.Response:
         """Notes that it was asked."""
-        self.asked_next_door += 1
+        self.headers_next_door.append(dict(request.headers))
         return web.json_response(page_of(1))
 
 
