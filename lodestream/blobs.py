@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from lodestream.errors import Missing
-from lodestream.objects import Objects, Stat
+from lodestream.objects import Objects
 from proto import keys
 
 Verdict = Literal["whole", "missing", "wrong"]
@@ -32,6 +32,13 @@ class Blob(msgspec.Struct, frozen=True, omit_defaults=True):
     """The store's, when it was last known to be right; empty where it must be read first."""
 
 
+class Same(msgspec.Struct, frozen=True):
+    """Lies under one entity, and names the object of another that has the same bytes."""
+
+    id: str
+    blob: Blob
+
+
 class Gone(msgspec.Struct, frozen=True):
     """What lies in place of an object that was removed because nobody needs its bytes any more."""
 
@@ -43,11 +50,7 @@ class Gone(msgspec.Struct, frozen=True):
 
 async def look(objects: Objects, blob: Blob) -> tuple[Verdict, Blob]:
     """Whether the store has it, and the record of it that spares the next look the reading."""
-    return await judge(objects, blob, await objects.stat(blob.key))
-
-
-async def judge(objects: Objects, blob: Blob, found: Stat | None) -> tuple[Verdict, Blob]:
-    """As `look`, for what the store was seen to have."""
+    found = await objects.stat(blob.key)
     if found is None:
         return "missing", blob
     if found.size != blob.size:

@@ -23,6 +23,10 @@ def same(media_id: str, form: str) -> str:
     return f"media/{media_id}/{form}.same"
 
 
+MEDIA, FRAMES, RECORDS, LIBRARY, ATTEMPTS = "media/", "frames/", "records/", "fakes/", "memo/attempts/"
+"""Beginnings of keys, for the rights of those who read and write there."""
+
+
 def downloads(media_id: str, form: str) -> str:
     """Begins the keys of all that was downloaded of a video in one form."""
     return f"media/{media_id}/{form}"
@@ -46,6 +50,26 @@ def memo(node_type: str, recipe: str, input_id: str) -> str:
 def attempts(flow: str, node: str, message: str) -> str:
     """The failed attempts of one message, until it comes to its end; `message` names it for good in its stream."""
     return f"memo/attempts/{flow}/{node}/{message}.json"
+
+
+def is_manifest(key: str) -> bool:
+    """Whether this is the key of a manifest."""
+    return key.startswith("memo/") and key.endswith(".json") and key.count("/") == 3
+
+
+def is_alias(key: str) -> bool:
+    """Whether what lies there names the object of another video."""
+    return key.startswith("media/") and key.endswith(".same")
+
+
+def is_record(key: str) -> bool:
+    """Whether what lies there names objects: a manifest, an alias, or an index by content."""
+    return is_manifest(key) or is_alias(key) or key.startswith(content(""))
+
+
+def is_product(key: str) -> bool:
+    """Whether this is a video or a shard: somebody must speak of it."""
+    return key.startswith(("media/", "frames/")) and not key.endswith((".same", gone("")))
 
 
 def content(sha256: str) -> str:

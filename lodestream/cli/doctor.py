@@ -13,22 +13,28 @@ if TYPE_CHECKING:
     from lodestream.local import Home
 
 
-@click.command(epilog=examples("lode doctor", "lode doctor --json"))
+@click.command(epilog=examples("lode doctor", "lode doctor --check-objects", "lode doctor --repair --deep"))
+@click.option("--check-objects", is_flag=True, help="Compare every message and manifest with the object store, too.")
+@click.option("--repair", is_flag=True, help="The same, and have made again what is gone or wrong.")
+@click.option("--deep", is_flag=True, help="Read every object for that, not only those that somebody has written to.")
 @click.option("--json", "as_json", is_flag=True, help="An array of findings, for programs.")
 @asynchronous
-async def doctor(as_json: bool) -> int:
+async def doctor(check_objects: bool, repair: bool, deep: bool, as_json: bool) -> int:
     """Look for what is in the way.
 
     Checks versions, disk, ports, servers, write access, the clock and node types, and says what to do. Fails where
     something keeps Lodestream from working; a note alone does not.
     """
     from lodestream.cli import checks, output
+    from lodestream.cli.doctor_objects import compare
     from lodestream.cli.wording import plural
     from lodestream.local import Home
 
     home = Home.find()
     found = [*checks.machine(), *checks.node_types(), *checks.folder(home), *checks.ports(home)]
     found += [finding async for finding in _instance(home)]
+    if check_objects or repair or deep:
+        found += await compare(home, deep=deep, repair=repair)
     bad = sum(finding.verdict == "bad" for finding in found)
     if as_json:
         output.print_json([finding._asdict() for finding in found])

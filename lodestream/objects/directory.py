@@ -6,7 +6,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -83,13 +83,20 @@ class Directory:
 
     def sweep(self, older_than_s: float = 3600) -> int:
         """Remove what killed writers left unfinished; how many files that was."""
-        limit, swept = time.time() - older_than_s, 0
+        left = self.unfinished(older_than_s)
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
+    def unfinished(self, older_than_s: float = 3600) -> Sequence[Path]:
+        """What killed writers left."""
+        limit = time.time() - older_than_s
+        left = []
         for path in self._temp.iterdir():
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < limit:
-                    path.unlink()
-                    swept += 1
-        return swept
+                    left.append(path)
+        return left
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)

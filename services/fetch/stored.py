@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from lodestream.blobs import Blob, digest, look
+from lodestream.blobs import Blob, Same, digest, look
 from lodestream.errors import Reject
 from lodestream.job import Job
 from lodestream.memo import Noted
@@ -17,13 +17,6 @@ from proto.messages import Media
 
 log = structlog.get_logger()
 Kind = TypeVar("Kind")
-
-
-class Same(msgspec.Struct, frozen=True):
-    """Lies under one video, and names the object of another that has the same bytes."""
-
-    id: str
-    blob: Blob
 
 
 class Claim(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from lodestream.bus import Bus, connect
 from lodestream.deadletters import Dead, unresolved
+from lodestream.demo.clips import Clip
 from lodestream.flow.deploy import deploy
 from lodestream.flow.lint import lint
 from lodestream.flow.store import load_deployed
@@ -28,17 +29,25 @@ from proto.messages import Media, Message, Shard, decode_any
 from tests.support.engine import eventually
 from tests.support.servers import start_nats
 
+DAMAGES = ("deleted", "emptied", "truncated", "swapped", "swapped at the same size")
 TYPES = ("intake", "discover", "fetch", "extract")
 PATIENCE = 60.0
 """Seconds until a thing that must come has come."""
+CLIP = Clip("mining", seconds=4, fps=10, width=64, height=48)
 FLOW = """
 flow: {name}
 nodes:
   seeds:  {{type: intake}}
   find:   {{type: discover, from: seeds, allow_hosts: ["{host}"]}}
-  get:    {{type: fetch, from: find, allow_hosts: ["{host}"], per_host: 8}}
-  frames: {{type: extract, from: get, {sampler}}}
+  get:    {{type: fetch, from: find, allow_hosts: ["{host}"], per_host: 8, {fetch}}}
+  frames: {{type: extract, from: get, {extract}}}
 """
+
+
+def clip(name: str) -> bytes:
+    """A video of four seconds; other bytes for each name."""
+    tail = name.encode()
+    return CLIP.encode() + (8 + len(tail)).to_bytes(4, "big") + b"free" + tail
 
 
 @dataclass
@@ -57,11 +66,20 @@ class Mining:
     host: str = ""
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    async def deploy(self, name: str, sampler: str = "every: 1s") -> None:
-        """Put a flow to work."""
-        flow, problems = lint(FLOW.format(name=name, host=self.host, sampler=sampler))
+    async def deploy(self, name: str, extract: str = "every: 1s", fetch: str = "max_height: 720") -> None:
+        """Put a flow to work, with these settings of its nodes."""
+        flow, problems = lint(FLOW.format(name=name, host=self.host, extract=extract, fetch=fetch))
         assert flow, problems
         await deploy(self.bus.nc, flow)
+
+    async def damage(self, key: str, how: str) -> None:
+        """Do to an object what a hand can do."""
+        data = await self.objects.get(key)
+        if how == "deleted":
+            await self.objects.delete(key)
+            return
+        other = {"emptied": b"", "truncated": data[: len(data) // 2], "swapped": b"something else" + data}
+        await self.objects.put(key, other.get(how, data[:-1] + bytes([data[-1] ^ 1])))
 
     async def seed(self, flow: str, *paths: str) -> None:
         """Publish URLs of the site."""
@@ -127,6 +145,10 @@ class Mining:
             return all([await self.whole(message) for message in messages])
 
         await eventually(done, PATIENCE)
+
+    async def keys(self, prefix: str) -> list[str]:
+        """What is stored."""
+        return [stat.key async for stat in self.objects.list(prefix)]
 
     def start(self) -> None:
         """Start a worker of each type, as processes."""
