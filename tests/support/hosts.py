@@ -46,6 +46,10 @@ class Host:
         finally:
             self.inside -= 1
 
+    async def hang(self) -> None:
+        """Say nothing more, and keep the connection."""
+        await asyncio.sleep(600)
+
     async def whole(self, request: web.BaseRequest) -> web.StreamResponse:
         """The file."""
         return await self.part(request, video(f"{self.name}{request.path}"))
