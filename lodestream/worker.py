@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +61,9 @@ class Worker:
     def __init__(self, bus: Bus, declaration: Node, parts: Parts, state: Any, publisher: Publisher):
         self.bus, self.declaration, self.parts, self.state, self.publisher = bus, declaration, parts, state, publisher
         self.serving: dict[Consumer, Serving] = {}
+        self.runner: Callable[..., Runner] = Runner
+        self.puller: Callable[..., Any] = Puller
+        """What handles messages and what pulls them: others where a person looks on."""
         self._retiring: dict[asyncio.Task[None], tuple[Consumer, Serving]] = {}
         """What takes nothing more, but has work in hand that is still wanted."""
         self._newest = Newest(bus)
@@ -102,7 +106,7 @@ class Worker:
         if node.revised(self.declaration, settings):
             log.error("node type was revised; deploy the flow again", flow=flow.flow, node=consumer.node)
             return
-        runner = Runner(
+        runner = self.runner(
             flow.flow,
             consumer.node,
             self.declaration,
@@ -113,7 +117,7 @@ class Worker:
             partial(self._judge, flow.flow, consumer.node, node),
             partial(self._stands, flow.flow, consumer),
         )
-        puller = Puller(
+        puller = self.puller(
             self.bus,
             subjects.next_message(consumer.stream, consumer.durable),
             runner.handle,

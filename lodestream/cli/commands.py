@@ -11,7 +11,7 @@ SECTIONS = {
     "Mine": ("seed", "wait", "sql", "show", "export"),
     "Build": ("flow", "nodes"),
     "Put right": ("dead", "forget", "fakes", "catalog"),
-    "Develop": ("run", "test", "bench", "completion"),
+    "Develop": ("run", "replay", "test", "bench", "completion"),
 }
 START = """\b
 First steps:

@@ -26,13 +26,23 @@ async def demo() -> int:
     return await run_demo()
 
 
-@click.command(epilog=examples("lode run extract", "LODE_DEBUG=1 lode run fetch"))
+@click.command(
+    epilog=examples(
+        "lode run extract", "LODE_DEBUG=1 lode run fetch", "LODE_DEBUG=1 lode run fetch --flow cats --node get"
+    )
+)
 @click.argument("node_type", metavar="TYPE", shell_complete=complete_type)
-def run(node_type: str) -> None:
+@click.option("--flow", default="", metavar="FLOW", help="With LODE_DEBUG=1: messages of this flow only.")
+@click.option("--node", default="", metavar="NODE", help="With LODE_DEBUG=1: messages of this node only.")
+def run(node_type: str, flow: str, node: str) -> None:
     """Run one worker in the foreground.
 
     It works beside those of the running instance. Its log goes to the terminal; Ctrl-C ends it and hands back what
     it has in hand.
+
+    With LODE_DEBUG=1 it takes one message at a time and shows it with all that comes of it. Put breakpoint() into a
+    node's code: the message is held for as long as you look, and the other workers serve the rest. Of a failure you
+    see the traceback and choose; it makes no dead letter. Code in child processes has no terminal.
     """
     import os
 
@@ -44,6 +54,11 @@ def run(node_type: str) -> None:
     if node_type not in node_types():
         raise unknown_type(node_type, sorted(node_types()))
     environment = worker_environment(node_type)
+    if os.environ.get("LODE_DEBUG") == "1":
+        asked = [sys.executable, "-m", "lodestream.debug", node_type, flow, node]
+        os.execve(sys.executable, asked, {**os.environ, **environment})
+    if flow or node:
+        raise click.UsageError("--flow and --node are for LODE_DEBUG=1: a worker serves every node of its type.")
     output.note(f"a worker of {node_type}; quiet unless something is wrong. Ctrl-C stops it.")
     os.execve(sys.executable, [sys.executable, "-m", "lodestream.worker", node_type], {**os.environ, **environment})
 

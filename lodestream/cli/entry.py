@@ -20,6 +20,7 @@ from lodestream.cli import (
     forget,
     nodes,
     output,
+    replay,
     seed,
     show,
     sql,
@@ -64,7 +65,7 @@ for command in (
     *(develop.demo, stack.up, stack.down, status.status, stack.logs, doctor.doctor, env.env),
     *(seed.seed, wait.wait, sql.sql, show.show, export.export, flow.flow, nodes.nodes, dead.dead, catalog.catalog),
     *(forget.forget, fakes.fakes),
-    *(develop.run, develop.test, develop.bench, completion),
+    *(develop.run, replay.replay, develop.test, develop.bench, completion),
 ):
     lode.add_command(command)
 

@@ -37,9 +37,9 @@ FEW = 5
 async def forget(what: str | None, yes: bool, allow_again: bool, listed: bool, undo: str | None) -> None:
     """Remove a video, a seed or a source for good.
 
-    All that came of it goes, from everywhere and every flow, removed ones included: objects, messages, dead letters, rows. The same
+    All that came of it goes, in every flow, removed ones included: objects, messages, dead letters, rows. The same
     bytes under other addresses go as well. A tombstone keeps it from being mined again, from anywhere. Of a seed goes
-    what no other seed led to. If it is cut short, the instance finishes it, or do it again.
+    what no other seed led to. If it is cut short, do it again, or the instance finishes it within minutes.
     """
     from lodestream.cli.instance import operator
     from lodestream.local import Home

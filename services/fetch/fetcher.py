@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from lodestream.blobs import Blob
 from lodestream.children import Children
 from lodestream.errors import Reject
+from lodestream.forget.tombs import FORGOTTEN
 from lodestream.job import Job
 from proto import ids, keys
 from proto.messages import Candidate, Media
@@ -96,6 +97,8 @@ class Fetcher:
     async def _checked(self, got: Downloaded, job: Job) -> Facts:
         if got.bytes > job.settings.max_bytes:
             raise Reject("too big", f"{got.bytes} bytes, over {job.settings.max_bytes}", lasting=False)
+        if job.parts.forgotten.holds(got.sha256):
+            raise Reject(FORGOTTEN, "the same bytes as something that was forgotten", lasting=False)
         await self.fakes.refuse_bytes(got.sha256, got.bytes, job)
         facts, longest = await self._probes.facts(got.path), float(job.settings.max_duration)
         if facts.duration_s and facts.duration_s > longest:

@@ -36,7 +36,12 @@ def messages() -> list[Record]:
     """A seed, four videos of which one is of another site, a refusal."""
     seed: Output = ("intake", "seeds", "seed", Seed(id="seed-1", kind="query", value="cats"))
     found = [o for n in range(4) for o in video(n, source="other.org" if n == 3 else "example.org")][:11]
-    no: Output = ("fetch", "get", "rejected", Rejected(id="v-9", reason="fake", source="example.org", recipe="aaaaaaaa"))
+    no: Output = (
+        "fetch",
+        "get",
+        "rejected",
+        Rejected(id="v-9", reason="fake", source="example.org", recipe="aaaaaaaa"),
+    )
     return list(records([seed, *found, no]))
 
 

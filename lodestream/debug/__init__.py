@@ -1,0 +1,1 @@
+"""For those who write nodes: one message at a time under a debugger, and stored messages once more without effect."""
