@@ -8,6 +8,8 @@ from typing import BinaryIO, NamedTuple
 MOST_MOOV = 64 << 20
 """Bytes of an index that is looked into."""
 MOST_BOXES = 100_000
+MOST_INSIDE = 1000
+"""Boxes of one box: no player opens more tracks than that."""
 
 
 class Box(NamedTuple):
@@ -57,7 +59,10 @@ def _top(file: BinaryIO, size: int) -> Iterator[Box]:
 
 def _inside(data: memoryview) -> Iterator[Box]:
     at = 0
-    while (box := _box(data[at : at + 16], at, len(data))) and box.end <= len(data):
+    for _ in range(MOST_INSIDE):
+        box = _box(data[at : at + 16], at, len(data))
+        if box is None or box.end > len(data):
+            return
         yield box
         at = box.end
 

@@ -157,3 +157,14 @@ def test_boxes_that_claim_nothing_or_everything():
     for length in (0, 1, 7, 8, 2**31, 2**32 - 1):
         data = struct.pack(">I", length) + b"moov" + struct.pack(">I", length) + b"trak" + bytes(100)
         boxes.read(io.BytesIO(data), len(data))
+
+
+def test_of_a_million_tracks_a_thousand_are_looked_at():
+    handler = b"\0\0\0\x14hdlr" + bytes(8) + b"vide"
+    header = b"\0\0\0\x54tkhd" + bytes(40) + struct.pack(">9i", 0, 1 << 16, *[0] * 7)
+    media = struct.pack(">I4s", 8 + len(handler), b"mdia") + handler
+    turned = struct.pack(">I4s", 8 + len(header) + len(media), b"trak") + header + media
+    for empty, rotation in ((0, 90), (900, 90), (100_000, 0)):
+        tracks = b"\0\0\0\x08trak" * empty + turned
+        moov = struct.pack(">I4s", 8 + len(tracks), b"moov") + tracks
+        assert boxes.read(io.BytesIO(moov), len(moov)).rotation == rotation
