@@ -1,6 +1,7 @@
 """The embedded stack: a NATS server, then every service, kept running until told to stop."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections import Counter
@@ -16,6 +17,7 @@ from lodestream.housekeeping import keep_house
 from lodestream.local import ports
 from lodestream.local.child import Child, Program
 from lodestream.local.floors import Floors
+from lodestream.local.fulldisk import FullDisk
 from lodestream.local.home import VARIABLE, Home
 from lodestream.local.kinship import adopt_orphans, end_orphans, guarded
 from lodestream.local.lock import only_supervisor
@@ -113,7 +115,7 @@ class Supervisor:
 
     async def _until_port_is_lost(self) -> bool:
         """Keep house until told to stop (False), or until the server has died and another has its port (True)."""
-        duties = [asyncio.create_task(duty) for duty in (self._keep_house(), self._keep_floors())]
+        duties = [asyncio.create_task(duty) for duty in (self._keep_house(), self._keep_floors(), self._keep_room())]
         try:
             return await self._until_stopped(self._port_lost())
         finally:
@@ -131,6 +133,16 @@ class Supervisor:
             await self._floors.keep(bus)
         finally:
             await bus.close()
+
+    async def _keep_room(self) -> None:
+        """Start the server anew once a disk that was full has room again: by itself it would store nothing more."""
+        nats, disk = self._children[0], FullDisk(self._log_file(NATS))
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if disk.is_over() and (pid := nats.state.pid):
+                self._changed("the disk was full and has room again: the NATS server starts anew")
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
 
     async def _keep_house(self) -> None:
         """Goes on after any failure: nothing of it is worth the instance."""

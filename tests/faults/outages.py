@@ -237,10 +237,10 @@ async def scene(folder: Path, site: SmallSite, seed: int, *, s3: bool) -> AsyncI
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
-    """A file system of 192 MB; None where nobody lets us mount one."""
+    """A file system of 1 GB; None where nobody lets us mount one."""
     mount = folder / "small"
     mount.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192m", "tmpfs", mount], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", mount], capture_output=True).returncode:
         yield None
         return
     try:
