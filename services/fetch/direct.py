@@ -6,22 +6,19 @@ import errno
 import hashlib
 import os
 import re
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
 
 import aiohttp
-from yarl import URL
 
 from lodestream.errors import Outage, Reject, Retry
-from lodestream.web.verdicts import Verdict, by_status
+from lodestream.web import client
+from lodestream.web.verdicts import by_status
 from services.fetch.kept import Beginning, Facts
 from services.fetch.pace import Pace
 from services.fetch.sniff import HEAD, named_as_video, sniff
 
-REDIRECTS = 10
 RESUMES, STEP = 6, 1 << 20
 """Times that a broken connection is made again within one attempt; such as bring STEP bytes are not counted."""
 DRY = 2
@@ -118,7 +115,7 @@ async def download(session: aiohttp.ClientSession, url: str, part: Part, attempt
             await _transfer(session, url, part, attempt, pace)
             return part.done()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            _fail(error, attempt)
+            raise client.verdict(error).error(attempt) from None
         except _BROKEN as error:
             broke = f"broke off at {part.size} of {part.total or 'unknown'} bytes"
             dry = 0 if part.size > before else dry + 1
@@ -128,13 +125,13 @@ async def download(session: aiohttp.ClientSession, url: str, part: Part, attempt
             if not part.validator or dry == DRY or left < 0:
                 raise Retry("network", f"{broke} ({type(error).__name__})") from None
         except (aiohttp.ClientError, ValueError) as error:
-            _fail(error, attempt)
+            raise client.verdict(error).error(attempt) from None
         await asyncio.sleep(0.2 * 2**dry)
 
 
 async def _transfer(session: aiohttp.ClientSession, url: str, part: Part, attempt: int, pace: Pace) -> None:
     headers = {"Range": f"bytes={part.size}-", "If-Range": part.validator} if part.size and part.validator else {}
-    async with session.get(_as_written(url), headers=headers, max_redirects=REDIRECTS) as response:
+    async with session.get(client.as_written(url), headers=headers, max_redirects=client.REDIRECTS) as response:
         _look_at_headers(response, part, attempt)
         if part.size == 0:
             head = await _head(response)
@@ -217,30 +214,3 @@ def _look_at_head(head: bytes, response: aiohttp.ClientResponse, url: str) -> No
     if kind != "video":
         what = "a page" if kind == "page" else f"no video: begins with {head[:8]!r}"
         raise Reject("fake" if claimed or named_as_video(url) else "not a video", f"{what}, sent as {said}")
-
-
-def _as_written(url: str) -> URL:
-    """Escapes stay as they are: a signature may cover them."""
-    return URL(url, encoded=url.isascii() and " " not in url)
-
-
-def _fail(error: Exception, attempt: int) -> NoReturn:
-    """Raises Reject or Retry for what a request came to."""
-    cause = getattr(error, "os_error", None)
-    words = str(error)[:300]
-    verdict = Verdict("retry", "network", f"{type(error).__name__}: {words}")
-    if isinstance(cause, OSError) and cause.errno == errno.EACCES:
-        verdict = Verdict("reject", "forbidden address", words.partition("forbidden address: ")[2].rstrip("])"))
-    elif isinstance(error, aiohttp.ClientConnectorCertificateError):
-        verdict = Verdict("reject", "certificate", words)
-    elif isinstance(error, aiohttp.ClientConnectorDNSError):
-        again = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
-        verdict = Verdict("retry" if again else "once", "no such host", words)
-    elif isinstance(error, aiohttp.TooManyRedirects):
-        verdict = Verdict("reject", "redirect loop", f"over {REDIRECTS} redirects")
-    elif isinstance(error, aiohttp.NonHttpUrlRedirectClientError | aiohttp.NonHttpUrlClientError):
-        verdict = Verdict("reject", "scheme", words)
-    elif isinstance(error, aiohttp.InvalidURL | ValueError):
-        numbers = "canonical IPv4" in words
-        verdict = Verdict("reject", "forbidden address" if numbers else "unsupported", words)
-    raise verdict.error(attempt) from None

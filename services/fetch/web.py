@@ -10,7 +10,8 @@ import aiohttp
 from lodestream.children import Children
 from lodestream.errors import Outage, Reject, Retry
 from lodestream.job import Job
-from lodestream.web.addresses import Allowed, allowed, socket_factory
+from lodestream.web import client
+from lodestream.web.addresses import Allowed, allowed
 from proto import ids
 from proto.messages import Candidate
 from services.fetch import direct, pages
@@ -20,8 +21,6 @@ from services.fetch.kept import Beginning, Kept, sweeping
 from services.fetch.pace import keeping_pace
 from services.fetch.sniff import named_as_video
 
-HEADERS = {"User-Agent": "Mozilla/5.0 (compatible; Lodestream)", "Accept": "*/*", "Accept-Encoding": "identity"}
-CONNECT_S = 15
 FIRST_BYTE_S, FIRST_BYTE_OF_PAGE_S = 30.0, 90.0
 
 
@@ -105,13 +104,7 @@ class Web:
 
     def _session(self, allow: Allowed) -> aiohttp.ClientSession:
         if allow not in self._sessions:
-            session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, socket_factory=socket_factory(allow)),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-                headers=HEADERS,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-            )
+            session = client.session(allow)
             self._stack.push_async_callback(session.close)
             self._sessions[allow] = session
         return self._sessions[allow]
