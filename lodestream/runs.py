@@ -17,11 +17,15 @@ LONGEST = timedelta(days=1)
 
 _FOUND = """
 with s as (select $since::timestamp as since),
+  listed as (select kind, offered from listings l join seeds using (flow, seed_id), s
+    where flow = $flow and l."at" >= since),
   no as (select reason, count(*) as n from rejects, s where flow = $flow and "at" >= since group by reason)
 select
   (select count(*) from seeds, s where flow = $flow and "at" >= since) as seeds,
   (select count(*) from dead, s where flow = $flow and "at" >= since) as dead,
-  (select coalesce(sum(offered), 0)::bigint from listings, s where flow = $flow and "at" >= since) as offered,
+  (select coalesce(sum(offered), 0)::bigint from listed where kind <> 'records') as offered,
+  (select coalesce(sum(offered), 0)::bigint from listed where kind = 'records') as records_offered,
+  (select count(*) from records, s where flow = $flow and "at" >= since) as records,
   (select count(*) from candidates, s where flow = $flow and "at" >= since) as candidates,
   (select count(*) from media, s where flow = $flow and "at" >= since) as videos,
   (select coalesce(sum(bytes), 0)::bigint from media, s where flow = $flow and "at" >= since) as bytes,
@@ -48,6 +52,10 @@ class Run(msgspec.Struct):
     frames: int
     rejected: dict[str, int]
     """Refusals by reason, the most frequent first."""
+    records_offered: int = 0
+    """Records that sources listed, known ones included."""
+    records: int = 0
+    """Those of them that were not there before."""
 
     @property
     def known(self) -> int:
@@ -57,12 +65,14 @@ class Run(msgspec.Struct):
     @property
     def nothing_new(self) -> str:
         """Why it brought nothing, in words; empty where it brought something."""
-        if self.videos or self.frames:
+        if self.videos or self.frames or self.records:
             return ""
         if self.candidates:
             return f"none of the {self.candidates:,} new candidates became a video"
         if self.offered:
             return f"all {self.offered:,} videos that were offered are known"
+        if self.records_offered:
+            return f"all {self.records_offered:,} records that were offered are known"
         if self.seeds:
             return "the new seeds offered no video"
         if self.dead:

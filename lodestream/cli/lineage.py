@@ -14,7 +14,7 @@ KINDS = {
     "seed": ("seeds", "seed_id", "kind, value"),
     "candidate": ("candidates", "media_id", "title, url"),
     "listing": ("listings", "seed_id", "offered, complete, detail"),
-    "record": ("records", "record_id", "source, position, data, object_key, page"),
+    "record": ("records", "record_id", "source, position, data::varchar as data, object_key"),
     "media": ("media", "media_id", "url, bytes, codec, width, height, duration_s, damage, object_key"),
     "shard": ("shards", "shard_id", "frames, width, height, shard_key, time_ms[1] as first_ms, time_ms[-1] as last_ms"),
     "rejected": ("rejects", "entity", "reason, detail"),

@@ -79,6 +79,10 @@ def run_summary(run: "Run") -> "list[RenderableType]":
         f"  offered    {plural(run.offered, 'video')}: {run.candidates:,} new, {run.known:,} skipped because known",
         f"  got        {plural(run.videos, 'new video')} ({size(run.bytes)}), {plural(run.frames, 'new frame')}",
     ]
+    if run.records_offered:
+        known = max(run.records_offered - run.records, 0)
+        offered = plural(run.records_offered, "record")
+        lines.append(f"  records    {offered}: {run.records:,} new, {known:,} skipped because known")
     if refused:
         lines.append(f"  rejected   {refused}")
     if why := run.nothing_new:

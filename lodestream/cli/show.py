@@ -25,8 +25,8 @@ FEW = 20
 async def show(ident: str) -> None:
     """Walk from causes to outputs.
 
-    ID is that of a seed, a video, a shard or a frame; its beginning is enough where only one begins so. A frame's id
-    is its video's, _ and its milliseconds.
+    ID is that of a seed, a video, a record, a shard or a frame; its beginning is enough where only one begins
+    so. A frame's id is its video's, _ and its milliseconds.
     """
     from lodestream.cli import output
     from lodestream.cli.instance import catalog
@@ -97,6 +97,9 @@ def _says(row: "Row") -> list[str]:
             return [f["title"], f["url"]]
         case "listing":
             return [_joined(f"{f['offered']} offered", "" if f["complete"] else "incomplete", f["detail"])]
+        case "record":
+            data = f["data"] or f["object_key"]
+            return [f"{f['source']}, number {f['position']:,}", data if len(data) <= 200 else f"{data[:197]}..."]
         case "media":
             length = "" if f["duration_s"] is None else f"{f['duration_s']:.4g} s"
             shape = _joined(f"{size(f['bytes'])} of {f['codec']} {f['width']}x{f['height']}", length)

@@ -32,7 +32,7 @@ def sql(query: str | None, form: str | None) -> None:
     """Ask the catalog.
 
     One SELECT in DuckDB's SQL. Reads standard input, or opens a prompt, where no query is given. Works also while
-    nothing is up. The tables are seeds, candidates, media, shards, frames, rejects, dead; the views progress,
+    nothing is up. The tables are seeds, candidates, records, media, shards, frames, rejects, dead; the views progress,
     sources, yields, hourly, dry, origins.
     """
     from lodestream.cli import output

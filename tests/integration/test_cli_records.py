@@ -87,13 +87,16 @@ def test_a_seed_of_an_api_and_another_round_of_it(lode: Lode, api: PagedApi, tmp
     assert set(api.asked.values()) == {1}
     api.pages = 6
     lode("seed", "prices", "--kind", "records", url, "--again")
-    lode("wait", "prices", "--timeout", "90s")
+    assert " 50 skipped because known" in lode("wait", "prices", "--timeout", "90s").stdout
     assert [line["data"] for line in exported(lode, tmp_path) if line["source"] == api.address] == api.source()
     query = "select offered, records from yields where value like 'http%' order by \"at\""
     answers = [json.loads(lode("sql", query, "--json").stdout)]
     assert answers[-1] == [{"offered": 50, "records": 50}, {"offered": 60, "records": 10}]
     assert json.loads(lode("sql", "from rejects", "--json").stdout) == []
     assert lode("dead", "ls").stdout == ""
+    newest = exported(lode, tmp_path)[-1]
+    assert f"{api.address}, number 60" in lode("show", newest["id"]).stdout
+    assert "records " + url in lode("show", newest["seed"]).stdout.replace("records: ", "records ")
 
 
 def test_exports_are_files_of_their_own(lode: Lode, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def run(**counts: object) -> Run:
         ({"frames": 1}, ""),
         ({"seeds": 1, "offered": 9, "candidates": 2}, "none of the 2 new candidates became a video"),
         ({"seeds": 1, "offered": 9}, "all 9 videos that were offered are known"),
+        ({"seeds": 1, "records_offered": 1200}, "all 1,200 records that were offered are known"),
+        ({"seeds": 1, "records_offered": 1200, "records": 1}, ""),
         ({"seeds": 1}, "the new seeds offered no video"),
         ({"dead": 1}, "what was published could not be done; see: lode dead ls"),
         ({}, "every seed is known, and known seeds are not looked at again; to look again: lode seed --again"),
