@@ -1,6 +1,7 @@
 """Turns a video into shards of chosen frames, in a child that may be killed."""
 
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from math import ceil
@@ -102,7 +103,7 @@ async def _extract(media: Media, job: Job, shards: list[Shard]) -> str:
     try:
         return await _run(media, job, shards) or media.damage
     except (ChildDied, ChildTimeout) as error:
-        if job.attempt < TRIES:
+        if job.attempt < TRIES or _was_killed(error):
             raise Retry("decoder failed", str(error)) from None
         if not shards:
             raise Reject("undecodable", f"decoder failed: {error}", lasting=False) from None
@@ -114,6 +115,11 @@ async def _extract(media: Media, job: Job, shards: list[Shard]) -> str:
         if error.kind == "MemoryError":
             raise Reject("too large", f"decoding takes more than {MEMORY >> 30} GiB of memory") from None
         raise
+
+
+def _was_killed(error: Exception) -> bool:
+    """Whether somebody did it, or the kernel for want of memory: that says nothing of the video."""
+    return isinstance(error, ChildDied) and error.signal == signal.SIGKILL
 
 
 async def _run(media: Media, job: Job, shards: list[Shard]) -> str:

@@ -13,12 +13,14 @@ from services.extract import child
 
 
 def run(job: dict[str, Any], folder: str, emit: Callable[..., None]) -> None:
-    """Extracts as usual, then crashes, hangs, or runs out of memory or disk."""
+    """Extracts as usual, then crashes, is killed, hangs, or runs out of memory or disk."""
     how = job["url"]
     if how.startswith("late"):
         child.extract(msgspec.convert(job, child.Task), Path(folder), emit)
     if how.endswith("crash"):
         os.kill(os.getpid(), signal.SIGSEGV)
+    if how.endswith("killed"):
+        os.kill(os.getpid(), signal.SIGKILL)
     if how.endswith("hang"):
         time.sleep(60)
     if how.endswith("memory"):
