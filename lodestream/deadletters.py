@@ -1,7 +1,7 @@
 """Dead letters: what could not be done. Listed, shown, offered to their node once more, or dropped."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -11,6 +11,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 
 from lodestream.bus.reader import held
 from lodestream.errors import LodeError
+from lodestream.flow.model import Deployed
 from lodestream.flow.store import NOT_THE_LAST
 from lodestream.letters import INPUT_KEPT, history, now
 from proto import subjects
@@ -78,6 +79,20 @@ async def input_of(js: JetStreamContext, dead: Dead) -> bytes:
         raise LodeError(
             f"{letter.entity}: its input is gone ({where}); drop it: lode dead drop {letter.entity}"
         ) from None
+
+
+def require_taker(flows: Mapping[str, Deployed], dead: Dead) -> None:
+    """Raises LodeError where nobody would take its input if it were offered once more."""
+    letter, flow = dead.letter, flows.get(dead.letter.flow)
+    if flow is None:
+        there = f"deploy it, and this is taken, or drop it: lode dead drop {letter.entity}"
+        raise LodeError(f"{letter.entity}: no flow {letter.flow!r} is deployed; {there}")
+    node = flow.nodes.get(letter.node)
+    if letter.input_stream != subjects.SEEDS and (node is None or node.type != letter.node_type):
+        what = f"node {letter.node} of type {letter.node_type}"
+        raise LodeError(
+            f"{letter.entity}: flow {letter.flow} has no {what} any more; drop it: lode dead drop {letter.entity}"
+        )
 
 
 async def retry(js: JetStreamContext, dead: Dead) -> bool:

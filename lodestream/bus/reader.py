@@ -1,7 +1,10 @@
 """Reads what a stream holds at this moment, and ends: for people who ask, not for workers."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
+import nats.errors
+import nats.js.errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
@@ -31,4 +34,6 @@ async def held(
             left = msg.metadata.num_pending
             yield msg
     finally:
+        with suppress(nats.errors.Error, nats.js.errors.Error):
+            await js.delete_consumer(stream, (await reading.consumer_info()).name)
         await reading.unsubscribe()

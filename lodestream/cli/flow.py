@@ -73,11 +73,11 @@ async def deploy(file: Path, new_only: tuple[str, ...], yes: bool) -> None:
 
     flow = checked(file)
     async with operator() as bus:
-        found, revision = await deploying.preview(bus.nc, flow, new_only=new_only)
+        found, version = await deploying.preview(bus.nc, flow, new_only=new_only)
         _print_diff(found)
         if not yes and any(change.kind in ("recomputes", "removed") for change in found.changes):
             confirm("Deploy that?")
-        report = await deploying.deploy(bus.nc, flow, expect_revision=revision, new_only=new_only)
+        report = await deploying.deploy(bus.nc, flow, version=version, new_only=new_only)
     if report.consumers and not found.changes:
         output.show(*(f"  put right: {line}" for line in report.consumers))
     if found.text or found.changes:
@@ -144,11 +144,11 @@ async def reset(name: str, nodes: tuple[str, ...], yes: bool) -> None:
 
     async with operator() as bus:
         flow = await deploying.running(bus.nc, name)
-        found, revision = await deploying.preview(bus.nc, flow, reset=nodes)
+        found, version = await deploying.preview(bus.nc, flow, reset=nodes)
         _print_diff(found)
         if not yes:
             confirm("Do that?")
-        await deploying.deploy(bus.nc, flow, expect_revision=revision, reset=nodes)
+        await deploying.deploy(bus.nc, flow, version=version, reset=nodes)
     output.note(f"Reset. Watch it: lode status {name} --watch")
 
 

@@ -58,33 +58,38 @@ async def running(nc: Client, name: str) -> Flow:
 
 async def preview(
     nc: Client, flow: Flow, *, new_only: Collection[str] = (), reset: Collection[str] = ()
-) -> tuple[Diff, int]:
-    """What deploying `flow` would do now, and the revision that this is true of."""
+) -> tuple[Diff, str]:
+    """What deploying `flow` would do now, and the version of the deployed flow that this is true of."""
     plan = await _plan(nc, flow, new_only, reset)
-    return plan.diff, plan.stored.revision
+    return plan.diff, plan.stored.version
 
 
 async def deploy(
     nc: Client,
     flow: Flow,
     *,
-    expect_revision: int | None = None,
+    version: str | None = None,
     new_only: Collection[str] = (),
     reset: Collection[str] = (),
 ) -> Report:
     """Make `flow` what runs; only what changed is touched.
 
     `new_only` names new wires that give only what comes from now on (see `record.next_record`); the nodes in `reset`
-    do their work again. Raises Conflict where somebody else changed the flow meanwhile, or since `expect_revision`;
-    LodeError where the server refuses.
+    do their work again. Raises Conflict where somebody else changed the flow meanwhile, or it is not at `version` any
+    more; LodeError where the server refuses.
     """
     plan = await _plan(nc, flow, new_only, reset)
-    revision = plan.stored.revision
-    if expect_revision not in (None, revision):
-        raise Conflict(f"flow {flow.name} is at revision {revision}, not {expect_revision}; look at it: lode flow diff")
-    await stream.ensure(nc, flow.name, recipes_of(plan.record) | recipes_of(plan.stored.record))
-    if plan.record is not plan.stored.record:
-        revision = await store.save(nc, plan.record, revision)
+    for turn in range(TURNS):
+        if plan.stored.version != (version := plan.stored.version if version is None else version):
+            raise Conflict(f"flow {flow.name} was changed by somebody else meanwhile; look at it: lode flow diff")
+        await stream.ensure(nc, flow.name, recipes_of(plan.record) | recipes_of(plan.stored.record))
+        try:
+            revision = await _save(nc, plan)
+            break
+        except Conflict:  # it may be only that a backfill was through
+            if turn == TURNS - 1:
+                raise
+            plan = await _plan(nc, flow, new_only, reset)
     done = await converge(nc, flow.name, Stored(plan.record, revision))
     await finish_backfills(nc, [flow.name])
     return Report(plan.diff, revision, done)
@@ -126,6 +131,12 @@ async def _plan(nc: Client, flow: Flow, new_only: Collection[str], reset: Collec
     wires = {wire for node in record.nodes.values() for wire in node.wires} if record is not stored.record else ()
     counts = await consumers.count(nc, wires, flow.name)
     return _Plan(stored, record, diff(stored.record, record, flow, counts, reset))
+
+
+async def _save(nc: Client, plan: _Plan) -> int:
+    if plan.record is plan.stored.record:
+        return plan.stored.revision
+    return await store.save(nc, plan.record, plan.stored.revision)
 
 
 async def _facts(nc: Client, flow: str, stored: Stored) -> Facts:

@@ -31,6 +31,11 @@ class Stored(NamedTuple):
     removed: Deployed | None = None
     """The flow as it was before it was removed, `at` the time of that."""
 
+    @property
+    def version(self) -> str:
+        """Another one after every change by a person; it stays while backfills come to their end."""
+        return self.record.at if self.record else ""
+
 
 class _Error(msgspec.Struct):
     description: str

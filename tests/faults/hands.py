@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lodestream.process import NATS_URL, OBJECTS, WORK
-from tests.support.live_flows import TYPES
+from tests.support.live_flows import TRACE, TYPES
 from tests.support.servers import die_with_parent
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +48,7 @@ class Hands:
         """What a process is told that belongs to this server."""
         paths = [str(self.folder / "clock")] * bool(ahead) + [str(self.folder / "nodes"), str(ROOT)]
         parts = {NATS_URL: self.url, OBJECTS: f"file://{self.folder / 'objects'}", WORK: str(self.folder / "work")}
+        parts[TRACE] = str(self.folder / "trace")
         return os.environ | parts | {"PYTHONPATH": os.pathsep.join(paths), CLOCK: str(ahead)}
 
     def start(self, *types: str, ahead: float = 0) -> None:

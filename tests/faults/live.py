@@ -108,7 +108,8 @@ async def leftovers(nc: Client) -> list[str]:
     ours = {(c.stream, c.durable) for c in record.consumers()} | {(subjects.SEEDS, subjects.UNCLAIMED)}
     found = []
     for stream in (subjects.SEEDS, subjects.stream(FLOW)):
-        found += [f"consumer {i.name}" for i in await js.consumers_info(stream) if (stream, i.name) not in ours]
+        durables = [info.name for info in await js.consumers_info(stream) if info.config.durable_name]
+        found += [f"consumer {name}" for name in durables if (stream, name) not in ours]
     found += [f"dead letter {dead.subject}: {dead.letter.reason}" for dead in await _unresolved(js)]
     given_up = (await js.stream_info(subjects.ADVISORIES)).state.messages
     return found + [f"{given_up} messages given up"] * bool(given_up)

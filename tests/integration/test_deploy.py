@@ -211,12 +211,12 @@ async def test_a_node_that_is_reset_is_given_everything_again(nc: Client) -> Non
     await put(nc, GOOD)
     await give(nc, "get", 3)
     await take(nc, "cut-1", 3)
-    seen, revision = await preview(nc, read(GOOD), reset=["frames"])
+    seen, version = await preview(nc, read(GOOD), reset=["frames"])
     assert seen.lines() == [
         "frames (cut): does its work again, because it is reset; known results are not made twice",
         "frames (cut): wire get.media, 3 waiting",
     ]
-    report = await put(nc, GOOD, reset=["frames"], expect_revision=revision)
+    report = await put(nc, GOOD, reset=["frames"], version=version)
     assert sorted(map(str, report.consumers)) == ["cut-1: deleted", "cut-2: made (frames)"]
     assert len(await take(nc, "cut-2", 3)) == 3
     assert not (await put(nc, GOOD)).changed
@@ -242,15 +242,33 @@ async def test_a_removed_node_leaves_no_consumer(nc: Client) -> None:
 
 async def test_of_two_deploys_at_once_one_is_refused(nc: Client) -> None:
     await put(nc, GOOD)
-    _, revision = await preview(nc, read(MORE))
+    _, version = await preview(nc, read(MORE))
     texts = [GOOD.replace("2s", f"{n}s") for n in range(3, 9)]
     done = await asyncio.gather(*(put(nc, text) for text in texts), return_exceptions=True)
     assert all(isinstance(one, Report | Conflict) for one in done), done
     assert any(isinstance(one, Report) for one in done)
-    with pytest.raises(Conflict, match=f"not {revision}; look at it: lode flow diff"):
-        await put(nc, MORE, expect_revision=revision)
+    with pytest.raises(Conflict, match="was changed by somebody else meanwhile; look at it: lode flow diff"):
+        await put(nc, MORE, version=version)
     record = await store.load_deployed(nc, "clips")
     assert sorted(await durables(nc)) == sorted(c.durable for c in record.consumers() if c.stream == STREAM)
+
+
+async def test_a_backfill_that_ends_meanwhile_is_nobody_else(nc: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    await put(nc, MORE)
+    await give(nc, "more", 1)
+    await put(nc, WIRED)
+    await take(nc, "cut-2", 1)
+    _, version = await preview(nc, read(MORE))
+    real, ended = store.save, []
+
+    async def late(*args: Any) -> int:
+        monkeypatch.setattr(store, "save", real)
+        ended.extend(await finish_backfills(nc))
+        return await real(*args)
+
+    monkeypatch.setattr(store, "save", late)
+    assert [c.cut for c in (await put(nc, MORE, version=version)).diff.changes] == [["more.media"]]
+    assert ended == ["cut-2"]
 
 
 async def test_the_slower_deploy_does_not_undo_the_newer(nc: Client) -> None:

@@ -1,13 +1,19 @@
 """Node types that really work, on numbers: each output says in its title by which way it was made."""
 
 import asyncio
+import os
 import random
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Annotated, Any
 
 from lodestream.job import Job
 from lodestream.node import Node, Output, Settings, setting
 from proto.messages import Candidate, Media, Seed
+
+TRACE = "LODE_TEST_TRACE"
+"""File for a line for each piece of work: node, subject, process, begin and end in seconds."""
 
 
 class Word(Settings, kw_only=True):
@@ -30,20 +36,33 @@ async def find(seed: Seed, job: Job) -> AsyncIterator[Output]:
 
 async def get(candidate: Candidate, job: Job) -> AsyncIterator[Output]:
     """A medium of a candidate."""
-    await asyncio.sleep(random.uniform(0, job.settings.slow))
+    await _take_time(job)
     yield "media", _medium(candidate.id, job.settings.word)
 
 
 async def turn(media: Media, job: Job) -> AsyncIterator[Output]:
     """A medium of a medium."""
-    await asyncio.sleep(random.uniform(0, job.settings.slow))
+    await _take_time(job)
     yield "media", _medium(media.id, f"{media.title}/{job.settings.word}")
 
 
 async def spin(media: Media, job: Job) -> AsyncIterator[Output]:
     """A medium of a medium, said the other way round."""
-    await asyncio.sleep(random.uniform(0, job.settings.slow))
+    await _take_time(job)
     yield "media", _medium(media.id, f"{job.settings.word}<{media.title}")
+
+
+async def _take_time(job: Job) -> None:
+    """Work as long as that takes."""
+    began = time.monotonic()
+    await asyncio.sleep(random.uniform(0, job.settings.slow))
+    if TRACE in os.environ:
+        _say(f"{job.node} {job.cause} {os.getpid()} {began} {time.monotonic()}\n")
+
+
+def _say(line: str) -> None:
+    with Path(os.environ[TRACE]).open("a") as trace:
+        trace.write(line)
 
 
 def _medium(ident: str, title: str) -> Media:
