@@ -148,7 +148,7 @@ async def test_a_decoder_that_fails_twice_is_given_up_and_the_service_lives(how:
 async def test_a_decoder_that_somebody_kills_is_not_its_videos_fault(tmp_path: Path) -> None:
     async with bench(tmp_path, "tests.support.crashing_extract") as on:
         for how in ("killed", "late killed"):
-            with pytest.raises(Retry, match="decoder failed.*SIGKILL"):
+            with pytest.raises(Retry, match=r"decoder failed.*SIGKILL"):
                 await on.extract(encoded(CLIP), attempt=3, media={"url": how})
 
 
