@@ -23,6 +23,8 @@ LONGEST_SIDE, MOST_PIXELS = 16_384, 1 << 26
 MOST_PACKETS = 2_000_000
 MOST_TRIED = 1000
 """Packets within which a picture must be decoded."""
+UNREADABLE = (av.FFmpegError, MemoryError, IndexError, ArithmeticError, ValueError)
+"""What PyAV raises about broken files: of streams that turn up late, clocks of no rate, and its own errors."""
 
 
 class Unusable(Exception):
@@ -41,7 +43,7 @@ def probe(path: str) -> dict[str, Any]:
     try:
         facts = _from_header(path, found) if found and not found.fragmented else None
         facts = facts or _from_frames(path)
-    except (av.FFmpegError, MemoryError) as error:
+    except UNREADABLE as error:
         if damage:
             raise Unusable("damaged", f"{damage}; nothing of it can be read") from None
         raise Unusable("fake", f"cannot be read as video: {_words(error)}") from None
@@ -50,7 +52,7 @@ def probe(path: str) -> dict[str, Any]:
 
 def _from_header(path: str, found: boxes.Boxes) -> dict[str, Any] | None:
     """None where the header does not say all."""
-    with av.open(path, format="mov", options=FAST) as container:
+    with av.open(path, format="mov", options=FAST, metadata_errors="replace") as container:
         stream = _picture(container)
         if not (stream.frames and stream.duration and stream.average_rate and stream.width):
             return None
@@ -59,7 +61,7 @@ def _from_header(path: str, found: boxes.Boxes) -> dict[str, Any] | None:
 
 def _from_frames(path: str) -> dict[str, Any]:
     """By decoding one picture and, where the header gives no duration, reading the whole file."""
-    with av.open(path, options=OPTIONS) as container:
+    with av.open(path, options=OPTIONS, metadata_errors="replace") as container:
         stream = _picture(container)
         stream.thread_type = "NONE"
         frame = _first_frame(container, stream)
@@ -126,7 +128,7 @@ def _by_reading(path: str) -> dict[str, Any]:
     """Duration and rate from the packets themselves, and where they end too soon."""
     first: Fraction | None = None
     last, count, damage = Fraction(0), 0, ""
-    with av.open(path, options=OPTIONS) as container:
+    with av.open(path, options=OPTIONS, metadata_errors="replace") as container:
         try:
             for packet in container.demux(_picture(container)):
                 if packet.pts is not None and packet.time_base:
@@ -135,7 +137,7 @@ def _by_reading(path: str) -> dict[str, Any]:
                     last, count = max(last, at + (packet.duration or 0) * packet.time_base), count + 1
                 if count >= MOST_PACKETS:
                     break
-        except av.FFmpegError as error:
+        except (av.FFmpegError, IndexError) as error:
             damage = f"cannot be read past {float(last):.1f} s: {_words(error)}"
     seconds = float(last - first) if first is not None else 0.0
     if not seconds:

@@ -159,6 +159,14 @@ def test_boxes_that_claim_nothing_or_everything():
         boxes.read(io.BytesIO(data), len(data))
 
 
+@pytest.mark.parametrize("clip", [Clip("probe"), Clip("probe", container="matroska")], ids=name)
+def test_words_in_a_file_need_not_be_utf8(tmp_path, clip):
+    data = clip.encode()
+    for word in (b"VideoHandler", b"Lavf", b"DURATION"):
+        data = data.replace(word, b"\xed\xa0\x80\xff" + word[4:])
+    assert facts(tmp_path, data).codec == "h264"
+
+
 def test_of_a_million_tracks_a_thousand_are_looked_at():
     handler = b"\0\0\0\x14hdlr" + bytes(8) + b"vide"
     header = b"\0\0\0\x54tkhd" + bytes(40) + struct.pack(">9i", 0, 1 << 16, *[0] * 7)
