@@ -21,6 +21,7 @@ import msgspec
 import structlog
 import uvloop
 
+from lodestream.alive import show_alive
 from lodestream.bus import Bus, Publisher, Puller
 from lodestream.errors import LodeError
 from lodestream.flow.model import Consumer, Deployed, DeployedNode
@@ -60,10 +61,10 @@ class Worker:
 
     def __init__(self, bus: Bus, declaration: Node, parts: Parts, state: Any, publisher: Publisher):
         self.bus, self.declaration, self.parts, self.state, self.publisher = bus, declaration, parts, state, publisher
-        self.serving: dict[Consumer, Serving] = {}
         self.runner: Callable[..., Runner] = Runner
         self.puller: Callable[..., Any] = Puller
         """What handles messages and what pulls them: others where a person looks on."""
+        self.serving: dict[Consumer, Serving] = {}
         self._retiring: dict[asyncio.Task[None], tuple[Consumer, Serving]] = {}
         """What takes nothing more, but has work in hand that is still wanted."""
         self._newest = Newest(bus)
@@ -186,11 +187,12 @@ async def serve(node_type: str, process: Process) -> None:
         worker = Worker(bus, declaration, parts, state, publisher)
         service = WorkerService(bus, node_type, declaration.summary, worker.runners)
         await service.start()
-        tasks: list[asyncio.Task[Any]] = [
         known = asyncio.Event()
+        tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(parts.forgotten.follow(bus, parts.objects, known.set)),
             asyncio.create_task(_serve_flows(bus, worker, known)),
             asyncio.create_task(report(bus, worker.runners)),
+            asyncio.create_task(show_alive(folder)),
         ]
         if not declaration.takes:
             tasks.append(asyncio.create_task(refuse_unclaimed(bus, publisher, node_type)))
@@ -200,14 +202,14 @@ async def serve(node_type: str, process: Process) -> None:
         await worker.stop()
 
 
-async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[Any]]) -> None:
-    """Wait for `stop`, or raise what ended one of the tasks."""
 async def _serve_flows(bus: Bus, worker: Worker, known: asyncio.Event) -> None:
     """Serve what is deployed, once it is known what was forgotten."""
     await known.wait()
     await watch_flows(bus, worker.apply)
 
 
+async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[Any]]) -> None:
+    """Wait for `stop`, or raise what ended one of the tasks."""
     waiting = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -221,10 +223,10 @@ def own_folder(work: Path, node_type: str) -> Path:
     """A fresh folder for this process's temporary files; what dead workers of its type left is removed."""
     try:
         work.mkdir(parents=True, exist_ok=True)
-        for left in work.glob(f"{node_type}-*"):
-            if not Path(f"/proc/{left.name.rpartition('-')[2]}").exists():
-                shutil.rmtree(left, ignore_errors=True)
         mine = work / f"{node_type}-{os.getpid()}"
+        for left in work.glob(f"{node_type}-*"):
+            if left == mine or not Path(f"/proc/{left.name.rpartition('-')[2]}").exists():
+                shutil.rmtree(left, ignore_errors=True)
         mine.mkdir(exist_ok=True)
     except OSError as error:
         raise LodeError(f"cannot write to {work}: {error.strerror}") from None
