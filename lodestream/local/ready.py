@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -37,11 +38,13 @@ async def services_answer(nc: Client, wanted: Counter[str], check: Callable[[], 
         seen[told["id"]] = told["name"]
 
     inbox = nc.new_inbox()
-    answers = await nc.subscribe(inbox, cb=hear)
+    answers = await nc.subscribe(f"{inbox}.*", cb=hear)
     try:
-        while wanted - Counter(seen.values()):
+        for question in count():
+            if not wanted - Counter(seen.values()):
+                break
             check()
-            await nc.publish("$SRV.PING", reply=inbox)
+            await nc.publish("$SRV.PING", reply=f"{inbox}.{question}")  # a service may answer each address once
             await asyncio.sleep(PAUSE)
     finally:
         await answers.unsubscribe()
