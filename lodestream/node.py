@@ -71,6 +71,10 @@ class Node:
     """Asked about each output before a flow gets it, also where it is remembered; may raise Reject."""
     concurrency: int = 16
     """Messages worked on at once in one worker, where the flow says nothing."""
+    reads: tuple[str, ...] = ()
+    """Beginnings of the keys of objects that it reads, its memo aside."""
+    writes: tuple[str, ...] = ()
+    """Beginnings of the keys of objects that it writes, its memo aside."""
     open: "Callable[[Parts], AbstractAsyncContextManager[Any]] | None" = None
     """What the handler needs for as long as the worker lives; arrives as `job.state`."""
 

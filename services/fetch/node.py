@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from lodestream.errors import Reject
 from lodestream.job import Job, Parts
 from lodestream.node import Node, Output, Settings, setting
 from lodestream.units import Duration, Size
@@ -63,7 +64,12 @@ async def settle(media: Media, job: Job) -> None:
 
     fetcher: Fetcher = job.state
     await fetcher.fakes.refuse_stored(media)
-    await stored.settle(media, job)
+    try:
+        await stored.settle(media, job)
+    except Reject as no:
+        if no.repeats:
+            await fetcher.fakes.repeated(media, job, no.repeats)
+        raise
 
 
 @asynccontextmanager

@@ -215,5 +215,6 @@ NODE = Node(
     memo=False,
     streams=True,
     concurrency=4,
+    writes=(keys.RECORDS,),
     open=opened,
 )

@@ -1,0 +1,83 @@
+"""The house of a stack in containers: provisions both servers, then does what only the operator may, for ever.
+
+`python -m lodestream.compose.house`; /tmp/ready is there once everything is provisioned.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+
+from lodestream import log, rights
+from lodestream.bus import connect
+from lodestream.compose import places, store
+from lodestream.errors import LodeError
+from lodestream.housekeeping import keep_house
+from lodestream.node import Node
+from lodestream.objects import open_objects
+from lodestream.process import NATS_URL
+from lodestream.registry import node_types
+from lodestream.streams import ensure_streams
+
+READY = Path("/tmp/ready")
+AGAIN = 2.0
+"""Seconds until housekeeping goes on after a failure."""
+PATIENCE = 60.0
+"""Seconds that the NATS server may take to answer."""
+
+
+def provision_objects(types: dict[str, Node]) -> None:
+    """Bucket, users and policies. Raises LodeError."""
+    policies = {name: store.of_worker(node) for name, node in types.items()}
+    policies |= {rights.CATALOG: store.of_catalog(), places.HOUSE: store.of_house()}
+    users = {user: _read(places.objects_key(user)) for user in policies}
+    store.provision(places.STORE, (places.ROOT, _read(places.objects_key(places.ROOT))), users, policies)
+
+
+async def keep(url: str) -> None:
+    """Provision the server, then keep house. Raises LodeError where it does not answer at first."""
+    said = structlog.get_logger()
+    password = _read(places.folder(places.HOUSE) / f"nats-{rights.OPERATOR}")
+    bus = await connect(url, rights.OPERATOR, password, name=places.HOUSE, patience=PATIENCE)
+    await ensure_streams(bus.nc)
+    objects = open_objects(_read(places.objects(places.HOUSE)))
+    READY.touch()
+    while True:
+        try:
+            await keep_house(bus, objects, said.info)
+        except Exception:
+            said.exception("housekeeping failed, goes on")
+            await asyncio.sleep(AGAIN)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise LodeError(f"cannot read {file}: {error.strerror}; has init run?") from None
+
+
+async def _until_told(url: str) -> None:
+    keeping = asyncio.create_task(keep(url))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, keeping.cancel)
+    await asyncio.wait([keeping])
+    if not keeping.cancelled():
+        keeping.result()
+
+
+def main() -> None:
+    """Entry point; a person's mistake is one line and status 1."""
+    log.configure()
+    try:
+        provision_objects(node_types())
+        asyncio.run(_until_told(os.environ.get(NATS_URL, places.NATS_URL)))
+    except LodeError as error:
+        sys.exit(f"house: {error}")
+
+
+if __name__ == "__main__":
+    main()

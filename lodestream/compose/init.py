@@ -1,0 +1,109 @@
+"""Makes the secrets of a stack in containers, once, and gives each service its own: `-m lodestream.compose.init`.
+
+Runs as root without a network before everything else, at every start; what is there stays as it is. Arguments say who
+runs as whom: `fetch=11013`. The data folders of the servers are given to them as well.
+"""
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from lodestream import natsconf, rights
+from lodestream.compose import places
+from lodestream.errors import LodeError
+from lodestream.local.home import write_whole
+from lodestream.node import Node
+from lodestream.registry import node_types
+from proto.keys import BUCKET
+
+DATA = Path("/data")
+"""Below it, the data folder of each server that has one."""
+
+
+def make(owners: Mapping[str, int], types: Mapping[str, Node], root: Path = places.SECRETS, data: Path = DATA) -> None:
+    """Make what is missing, and set the rights of everything anew. Raises LodeError where that is refused."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o711)
+        for user in owners:
+            places.folder(user, root).mkdir(exist_ok=True)
+        passwords = {user: _secret(_password_file(user, root)) for user in rights.users(types)}
+        accounts = rights.accounts(types, passwords)
+        config = natsconf.config("lodestream", "0.0.0.0:4222", "/data", accounts, monitor="127.0.0.1:8222")
+        write_whole(places.nats_config(root), config.encode())
+        _secret(places.quack(root))
+        _make_object_users([*types, rights.CATALOG, places.HOUSE], root)
+        for user, uid in owners.items():
+            _give(places.folder(user, root), uid)
+            if (data / user).is_dir():
+                _give_data(data / user, uid)
+    except OSError as error:
+        raise LodeError(f"cannot write {error.filename or root}: {error.strerror}; is the volume writable?") from None
+
+
+def _password_file(user: str, root: Path) -> Path:
+    """The operator and people have no service of their own: the house keeps their passwords."""
+    if user in (rights.OPERATOR, rights.SEEDER, rights.VIEWER):
+        return places.folder(places.HOUSE, root) / f"nats-{user}"
+    return places.password(user, root)
+
+
+def _make_object_users(users: list[str], root: Path) -> None:
+    administrator = _secret(places.objects_key(places.ROOT, root))
+    write_whole(
+        places.minio_env(root), f"MINIO_ROOT_USER={places.ROOT}\nMINIO_ROOT_PASSWORD={administrator}\n".encode()
+    )
+    for user in users:
+        key = _secret(places.objects_key(user, root))
+        write_whole(places.objects(user, root), f"s3://{user}:{key}@{places.STORE}/{BUCKET}\n".encode())
+
+
+def _secret(file: Path) -> str:
+    """What the file holds; 256 random bits at first."""
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        write_whole(file, secrets.token_urlsafe(32).encode() + b"\n")
+    return file.read_text().strip()
+
+
+def _give(folder: Path, uid: int) -> None:
+    for file in folder.iterdir():
+        os.chown(file, uid, uid)
+        file.chmod(0o400)
+    os.chown(folder, uid, uid)
+    folder.chmod(0o500)
+
+
+def _give_data(folder: Path, uid: int) -> None:
+    """All that lies there belongs to its server; a volume that was restored may belong to anybody."""
+    for path in (folder, *folder.rglob("*")):
+        if path.lstat().st_uid != uid:
+            os.chown(path, uid, uid, follow_symlinks=False)
+
+
+def owners(arguments: list[str]) -> dict[str, int]:
+    """Who runs as whom. Raises LodeError for an argument that is not `user=uid`, or a user that is missing."""
+    found = {}
+    for argument in arguments:
+        user, _, uid = argument.partition("=")
+        if not user or not uid.isdecimal():
+            raise LodeError(f"{argument!r} is not user=uid")
+        found[user] = int(uid)
+    wanted = {*node_types(), rights.CATALOG, places.NATS, places.MINIO, places.HOUSE}
+    if missing := sorted(wanted - found.keys()):
+        raise LodeError(f"nobody is said to run {', '.join(missing)}: add {missing[0]}=UID to the command of init")
+    return found
+
+
+def main() -> None:
+    """Entry point; a person's mistake is one line and status 1."""
+    try:
+        make(owners(sys.argv[1:]), node_types())
+    except LodeError as error:
+        sys.exit(f"init: {error}")
+
+
+if __name__ == "__main__":
+    main()
