@@ -154,7 +154,7 @@ class _Reader:
 
 def _is_json(value: float | None) -> bool:
     """Whether every reader of JSON understands it: no NaN, no infinity, no integer beyond 64 bits."""
-    return value is None or (math.isfinite(value) and abs(value) < 2**63)
+    return value is None or (abs(value) < 2**63 and math.isfinite(value))
 
 
 def _at(node: Node) -> tuple[int, int]:

@@ -68,6 +68,10 @@ def test_a_good_flow() -> None:
         ("g: {type: get, from: find, concurrency: 0}", "5:43: concurrency: expected whole number, 1 to 1024, got 0"),
         ("g: {type: get, from: find, max_height: .nan}", "5:42: '.nan' is not text, a finite number"),
         ("g: {type: get, from: find, max_height: 99999999999999999999}", "5:42: '99999999999999999999' is not"),
+        (
+            f"g: {{type: get, from: find, max_height: 1{'0' * 400}}}",
+            "5:42: '1000000000000000000000000000000000000000' is not",
+        ),
         ("g: {type: get, from: find, max_height: !x 3}", "5:42: '3' is not text, a finite number, true or false"),
     ],
 )
