@@ -17,6 +17,7 @@ SHOWN = 20
 """Suspects, and reasons, that are listed."""
 LETTERS = 16
 """Of a hash, where it is listed: enough to name it by."""
+HEARD = "Fetch workers know it within seconds."
 WHAT = "WHAT is a SHA-256 (or its first letters, as stats shows them), a file, bytes in digits, or a pattern of URLs."
 
 
@@ -100,8 +101,15 @@ def _show_suspects(suspected: "list[Suspect]") -> None:
         return
     rows: list[list[Cell]] = []
     for each in suspected[:SHOWN]:
-        rows.append(["  " + each.sha256[:LETTERS], size(each.size), each.origins, each.samples[0].url])
-        rows += [["", "", "", sample.url] for sample in each.samples[1:]]
+        rows.append(
+            [
+                "  " + each.sha256[:LETTERS],
+                size(each.size),
+                each.origins,
+                each.samples[0].url or each.samples[0].media_id,
+            ]
+        )
+        rows += [["", "", "", sample.url or sample.media_id] for sample in each.samples[1:]]
     head = f"Suspected: {plural(len(suspected), 'file')} from more than {SUSPECT} unrelated URLs each"
     output.show("", head, output.table(["  sha256", "size", "URLs", "such as"], rows, right=[1, 2]))
     if len(suspected) > SHOWN:
@@ -148,27 +156,30 @@ async def ls(as_json: bool) -> None:
     ),
     help=f"""Add fakes.
 
-    {WHAT} In a pattern, * is any letters and # a number; a host stands for its subdomains, too. Fetch workers know it
-    within seconds.
+    {WHAT} In a pattern, * is any letters and # a number; a host stands for its subdomains, too.
     """,
 )
 @click.argument("what", nargs=-1, required=True)
 @click.option("--note", default="", metavar="TEXT", help="What it is; refusals say so.")
 @asynchronous
 async def add(what: tuple[str, ...], note: str) -> None:
+    """See its help."""
     from lodestream.cli import output
     from lodestream.cli.fakes_shelf import open_shelf, resolve
     from lodestream.fakes import Library
 
     async with open_shelf() as shelf:
         entries = [await resolve(shelf, each, note) for each in what]
-        known = Library(await shelf.entries())
+        known, new = Library(await shelf.entries()), 0
         for entry in entries:
             there = known.get(entry.kind, entry.what)
             if there is None and await shelf.add(entry):
                 output.show(f"added  {entry}")
+                new += 1
             else:
                 output.show(f"known already  {await shelf.full(there or entry)}")
+    if new:
+        output.note(HEARD)
 
 
 @fakes.command(
@@ -182,18 +193,22 @@ async def add(what: tuple[str, ...], note: str) -> None:
 @click.argument("what", nargs=-1, required=True)
 @asynchronous
 async def rm(what: tuple[str, ...]) -> int:
+    """See its help."""
     from lodestream.cli import output
     from lodestream.cli.fakes_shelf import open_shelf, resolve
 
-    unknown = 0
+    changed = unknown = 0
     async with open_shelf() as shelf:
         for each in what:
             entry = await resolve(shelf, each, "")
             if done := await shelf.withdraw(entry):
                 output.show(f"{done}  {entry}")
+                changed += 1
             else:
                 output.fail(f"not in the library: {entry}; see: lode fakes ls")
                 unknown += 1
+    if changed:
+        output.note(HEARD)
     return 1 if unknown else 0
 
 
@@ -225,7 +240,8 @@ async def import_(file: BinaryIO) -> None:
     from lodestream.cli.wording import plural
     from lodestream.fakes import lines
 
-    entries = lines.parse(lines.limited(file), Path(file.name).name if file.name != "<stdin>" else "standard input")
+    name = Path(getattr(file, "name", "<stdin>")).name
+    entries = lines.parse(lines.limited(file), "standard input" if name == "<stdin>" else name)
     async with open_shelf() as shelf:
         new = await shelf.add_all(entries)
     output.show(f"{plural(len(entries), 'entry', 'entries')} read, {new:,} new, {len(entries) - new:,} known already")

@@ -31,8 +31,10 @@ class Sighting(msgspec.Struct, frozen=True):
     """Some bytes that were known already came from another origin."""
 
     url: str
+    """Empty where nobody remembers it."""
     media_id: str
     size: int
+    """bytes"""
     at: str
 
 
@@ -94,6 +96,10 @@ class Shelf:
     async def seen(self, sha256: str, origin: str, sighting: Sighting) -> bool:
         """Note an origin of some bytes; whether it is new."""
         return await self._objects.create(keys.fake_seen(sha256, origin), msgspec.json.encode(sighting))
+
+    async def unseen(self, sha256: str, origin: str) -> None:
+        """Take back what was noted of an origin."""
+        await self._objects.delete(keys.fake_seen(sha256, origin))
 
     async def origins(self, sha256: str, most: int) -> list[str]:
         """The keys of the sightings of some bytes, one an origin; `most` at most."""

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from lodestream.blobs import Blob
 from lodestream.errors import Reject
 from lodestream.fakes import Entry, Library
 from lodestream.fakes.origins import origin
@@ -48,16 +47,15 @@ class Known:
         if entry := (await self._now()).content(media.sha256, media.bytes):
             raise Reject("fake", await self._named(entry))
 
-    async def repeated(self, media: Media, job: Job, other: Blob) -> None:
-        """Learn that the bytes of another video's object came for this one, too.
+    async def repeated(self, media: Media, job: Job, first: str) -> None:
+        """Learn that the bytes of the video `first` came for another one, too.
 
         Raises Reject where they come from more unrelated URLs than the node allows.
         """
         if (await self._now()).fine(media.sha256):
             return
-        first = keys.media_of(other.key)
-        if await self._seen(media.sha256, media.bytes, media.url, media.id) and (url := await _url(first, job)):
-            await self._seen(media.sha256, media.bytes, url, first)
+        if await self._shelf.seen(media.sha256, origin(media.url), _sighting(media.url, media.id, media)):
+            await self._note_first(first, job, media)
         most: int | None = job.settings.max_origins
         if most is not None and len(await self._shelf.origins(media.sha256, most + 1)) > most:
             what = f"the same bytes from more than {most} unrelated URLs: sha256 {media.sha256}"
@@ -78,9 +76,17 @@ class Known:
     async def _named(self, entry: Entry) -> str:
         return f"known fake: {entry if entry.note else await self._shelf.full(entry)}"
 
-    async def _seen(self, sha256: str, size: int, url: str, media_id: str) -> bool:
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        return await self._shelf.seen(sha256, origin(url), Sighting(url, media_id, size, at))
+    async def _note_first(self, first: str, job: Job, media: Media) -> None:
+        """Where the bytes came from at first; under the id of that video as long as nobody remembers its URL."""
+        if url := await _url(first, job):
+            await self._shelf.seen(media.sha256, origin(url), _sighting(url, first, media))
+            await self._shelf.unseen(media.sha256, first)
+        else:
+            await self._shelf.seen(media.sha256, first, _sighting("", first, media))
+
+
+def _sighting(url: str, media_id: str, same: Media) -> Sighting:
+    return Sighting(url, media_id, same.bytes, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 async def _url(media_id: str, job: Job) -> str | None:

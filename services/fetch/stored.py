@@ -53,17 +53,17 @@ async def _of_another(media_id: str, key: str, objects: Objects) -> Blob | None:
 
 
 async def store(
-    media: Media, form: str, path: Path, noted: Noted, objects: Objects, again: Callable[[Blob], Awaitable[None]]
+    media: Media, form: str, path: Path, noted: Noted, objects: Objects, again: Callable[[str], Awaitable[None]]
 ) -> None:
     """Store the file, unless one with the same bytes is there already: then that serves for both.
 
     `objects` takes what is no output: an index by content, which is written first, so that a crash leaves no file
-    that it does not know. `again` hears of the other file before anything is noted of it, and may raise Reject.
+    that it does not know. `again` is told the id of the other video before anything is stored, and may raise Reject.
     """
     index, own = keys.content(media.sha256), Blob(media.object_key, media.bytes, media.sha256)
     if not await objects.create(index, msgspec.json.encode(own)):
         if other := await _whole_other(own, index, objects):
-            await again(other)
+            await again(keys.media_of(other.key))
             await objects.put(keys.same(media.id, form), msgspec.json.encode(Same(media.id, other)))
             media.object_key = other.key
             noted.uses(other)

@@ -144,6 +144,19 @@ async def test_bytes_from_many_origins_are_suspected_and_blocked_once_confirmed(
     await refused(node, site, "/v0.mp4?token=3")
 
 
+async def test_the_first_video_counts_though_nobody_remembers_its_url_yet(
+    node: Fetching, site: FaultySite, shelf: Shelf
+) -> None:
+    first = await get(node, site, "/v0.mp4")
+    await get(node, site, "/v1.mp4")
+    assert len(await shelf.origins(SHA256, 9)) == 2
+    await remembered(node, first)
+    await get(node, site, "/v2.mp4")
+    found = await shelf.origins(SHA256, 9)
+    assert len(found) == 3
+    assert not any(key.endswith(first.id) for key in found)
+
+
 async def test_a_node_may_refuse_what_comes_from_too_many_origins(
     node: Fetching, site: FaultySite, shelf: Shelf
 ) -> None:
@@ -192,4 +205,4 @@ async def test_an_ordinary_video_costs_nothing_more(
     assert counted.listings == [keys.FAKES]
     assert counted.writes == []
     assert (await get(node, site, "/same.mp4")).sha256 == hashlib.sha256(clip(MP4)).hexdigest()
-    assert len(counted.writes) == 1
+    assert len(counted.writes) == 2  # for this URL, and for the first
