@@ -14,10 +14,10 @@ import aiohttp
 
 from lodestream.errors import Outage, Reject, Retry
 from lodestream.web import client
+from lodestream.web.sniff import HEAD, named_as_video, sniff
 from lodestream.web.verdicts import by_status
 from services.fetch.kept import Beginning, Facts
 from services.fetch.pace import Pace
-from services.fetch.sniff import HEAD, named_as_video, sniff
 
 RESUMES, STEP = 6, 1 << 20
 """Times that a broken connection is made again within one attempt; such as bring STEP bytes are not counted."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lodestream.errors import Outage, Reject
+from lodestream.web.sniff import HEAD, sniff
 from services.fetch.direct import Downloaded
-from services.fetch.sniff import HEAD, sniff
 
 CHUNK = 1 << 20
 

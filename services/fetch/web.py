@@ -12,6 +12,7 @@ from lodestream.errors import Outage, Reject, Retry
 from lodestream.job import Job
 from lodestream.web import client
 from lodestream.web.addresses import Allowed, allowed
+from lodestream.web.sniff import named_as_video
 from proto import ids
 from proto.messages import Candidate
 from services.fetch import direct, pages
@@ -19,7 +20,6 @@ from services.fetch.breaker import Breaker
 from services.fetch.direct import Downloaded, Part
 from services.fetch.kept import Beginning, Kept, sweeping
 from services.fetch.pace import keeping_pace
-from services.fetch.sniff import named_as_video
 
 FIRST_BYTE_S, FIRST_BYTE_OF_PAGE_S = 30.0, 90.0
 

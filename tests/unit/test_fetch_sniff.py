@@ -3,7 +3,7 @@
 import pytest
 
 from lodestream.demo.clips import Clip, sound
-from services.fetch.sniff import HEAD, named_as_video, sniff
+from lodestream.web.sniff import HEAD, named_as_video, sniff
 
 CLIPS = [
     Clip("sniff", seconds=0.2),
