@@ -24,7 +24,7 @@ from lodestream.streams import ensure_streams
 from lodestream.worker import Worker
 from proto import subjects
 from proto.messages import Candidate, Media, encode
-from tests.support.live_flows import TYPES
+from tests.support.live_flows import TRACE, TYPES
 from tests.support.servers import start_nats
 
 SEEDS = 60
@@ -218,6 +218,73 @@ async def test_a_worker_that_missed_a_change_works_only_where_it_changes_nothing
             assert old.accepts(*recipe)
             assert await worker._judge("live", "g", old, *recipe) == "later"
             assert not await worker._stands("live", next(iter(worker.serving)))
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work takes all the time that it may; the file says what was brought to its end."""
+    monkeypatch.setattr("tests.support.live_flows.random.uniform", lambda least, most: most)
+    monkeypatch.setenv(TRACE, str(tmp_path / "trace"))
+    (tmp_path / "trace").touch()
+    return tmp_path / "trace"
+
+
+async def in_hand(worker: Worker, count: int) -> None:
+    """Wait until the worker has so many messages in hand."""
+    async with asyncio.timeout(30):
+        while sum(serving.puller.in_hand for serving in worker.serving.values()) != count:
+            await asyncio.sleep(0.02)
+
+
+async def test_work_in_hand_goes_on_over_a_change_that_recomputes_nothing(
+    tmp_path: Path, slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lodestream.worker.GRACE", 0.1)
+    text = G.replace("find}", "find, slow: 1.5}")
+    with start_nats(tmp_path) as server:
+        async with one_worker(server.url, tmp_path, text) as (nc, worker, publisher):
+            await offer(publisher, "c")
+            await in_hand(worker, 1)
+            await put(nc, text.replace("slow", "concurrency: 3, slow"))
+            await worker.apply(await deployed_flows(worker.bus))
+            await pause(nc, "live", ["g"])
+            await worker.apply(await deployed_flows(worker.bus))
+            assert len(worker.runners()) == 1
+            async with asyncio.timeout(30):
+                await quiet(nc)
+            assert (await nc.jetstream().consumer_info("FLOW_live", "get-1")).delivered.consumer_seq == 1
+            assert worker.runners() == []
+            await resume(nc, "live", ["g"])
+            await worker.apply(await deployed_flows(worker.bus))
+            await offer(publisher, "d")
+            await in_hand(worker, 1)
+            await put(nc, text.replace("slow", "word: other, slow"))
+            await worker.apply(await deployed_flows(worker.bus))
+            await in_hand(worker, 2)
+    assert [line.split()[1].rpartition(".")[2] for line in slow.read_text().splitlines()] == ["c"]
+
+
+async def test_work_that_took_long_does_not_ack_at_another_consumer_of_that_name(
+    tmp_path: Path, slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lodestream.runner.LONG", 0.0)
+    monkeypatch.setattr("lodestream.flow.record.REST", timedelta(0))
+    text = G.replace("find}", "find, slow: 1.5}")
+    with start_nats(tmp_path) as server:
+        async with one_worker(server.url, tmp_path, text) as (nc, worker, publisher):
+            await offer(publisher, "c")
+            await in_hand(worker, 1)
+            for _ in range(2):
+                flow, _problems = lint(text, TYPES)
+                assert flow
+                await deploy(nc, flow, reset=["g"])
+            js = nc.jetstream()
+            assert (await load_deployed(nc, "live")).nodes["g"].slot == 1
+            await (await js.pull_subscribe_bind("get-1", "FLOW_live")).fetch(1, timeout=5)
+            await in_hand(worker, 0)
+            await asyncio.sleep(0.2)
+            assert len(slow.read_text().splitlines()) == 1
+            assert (await js.consumer_info("FLOW_live", "get-1")).num_ack_pending == 1
 
 
 async def test_a_crowd_that_asks_what_is_deployed_is_answered_by_one_reading(tmp_path: Path) -> None:
