@@ -2,24 +2,23 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 import aiohttp
 import msgspec
 
 from lodestream.errors import ATTEMPTS
+from lodestream.job import Job
 from lodestream.letters import now
 from lodestream.web import client
 from lodestream.web.addresses import Allowed, allowed
 from lodestream.web.verdicts import COOL, Verdict, by_status
 from services.records.credentials import Key, api_key
 from services.records.page import Page
-
-T = TypeVar("T")
+from services.records.waiting import wait
 
 LARGEST = 16 << 20
 """Bytes of one page."""
@@ -77,26 +76,23 @@ class Web:
 class Api:
     """One collection's requests."""
 
-    def __init__(self, web: Web, settings: Any):
-        """`settings` are the node's. Raises Malformed where its key cannot be read."""
-        self._web, self._settings = web, settings
+    def __init__(self, web: Web, job: Job):
+        """Raises Malformed where the node's key cannot be read."""
+        self._web, self._job, self._settings = web, job, job.settings
+        settings = self._settings
         self._session = web.session(allowed(settings.allow_hosts))
         self._key = api_key(settings.auth) if settings.auth else Key()
 
     async def page(self, url: str) -> Page:
-        """One page of JSON. Raises Failed."""
-        return await self.persist(lambda: self._page(url))
-
-    async def persist(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask until something comes of it. Raises Failed."""
+        """One page of JSON, asked for until it comes. Raises Failed."""
         for attempt in count(1):
             try:
-                return await ask()
+                return await self._page(url)
             except TROUBLE as error:
-                await self.pause(error, attempt)
+                await self.pause(url, error, attempt)
         raise AssertionError("unreachable")
 
-    async def pause(self, error: Exception, attempt: int) -> None:
+    async def pause(self, url: str, error: Exception, attempt: int) -> None:
         """Wait before the next attempt, or as long as the server wants. Raises Failed where no other may help."""
         verdict = error.verdict if isinstance(error, Failed) else client.verdict(error)
         final = verdict.kind in ("reject", "bug") or (verdict.kind == "once" and attempt > 1)
@@ -105,7 +101,7 @@ class Api:
             pause = (COOL if verdict.kind == "later" else 1.0) * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)
         if final or attempt >= ATTEMPTS or pause > LONGEST_WAIT_S:
             raise Failed(verdict) from None
-        await asyncio.sleep(pause)
+        await wait(self._job, client.as_written(url).host or "", attempt, Failed(verdict), pause)
 
     async def _page(self, url: str) -> Page:
         await self.turn(url)

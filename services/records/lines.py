@@ -83,7 +83,7 @@ async def remote(url: str, api: Api, shelf: Shelf) -> AsyncIterator[Batch]:
             return
         except TROUBLE as error:
             attempt = 1 if start > before else attempt + 1
-            await api.pause(error, attempt)
+            await api.pause(url, error, attempt)
 
 
 async def _parts(url: str, api: Api, start: int, validator: str) -> AsyncIterator[Part]:

@@ -143,7 +143,7 @@ async def _batches(seed: Seed, job: Job, found: Found) -> "AsyncGenerator[Batch,
         return
     web: Web = job.state
     async with job.parts.leases.hold("records", collection(seed)):
-        api, shelf = Api(web, job.settings), Shelf(job.objects, seed)
+        api, shelf = Api(web, job), Shelf(job, seed)
         by_lines = lines.is_lines(seed.value)
         source = lines.remote(seed.value, api, shelf) if by_lines else paged.pages(seed.value, api, shelf, job.settings)
         try:

@@ -1,5 +1,6 @@
 """Records of every source that the node knows, against an API that misbehaves."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from services.records import api as asking
 from services.records import paged
 from services.records.node import NODE
 from tests.support.collecting import API, Collecting, collecting
+from tests.support.engine import eventually
 from tests.support.paged_api import PagedApi, json_lines, page_of, serve
 
 
@@ -95,6 +97,28 @@ async def test_a_failure_that_stays_keeps_what_there_is_and_goes_on_from_there(
     assert "lode dead retry" in came.error.detail
     assert (await node.collect(f"{api.base}/news", **API)).data == api.source()
     assert dict(api.asked) == {"c1": 1, "c2": 1, "c3": 6, "c4": 1, "c5": 1}
+
+
+async def test_a_page_that_came_while_the_store_was_away_is_held_and_not_paid_for_again(
+    node: Collecting, api: PagedApi, tmp_path: Path
+) -> None:
+    api.pause = 0.5
+    collecting = asyncio.create_task(node.collect(f"{api.base}/news", **API))
+    await eventually(lambda: asked(api, "c2"))
+    (tmp_path / "objects").rename(tmp_path / "away")
+
+    async def says_so() -> bool:
+        return "the object store" in node.parts.troubles
+
+    await eventually(says_so)
+    (tmp_path / "away").rename(tmp_path / "objects")
+    assert (await collecting).data == api.source()
+    assert set(api.asked.values()) == {1}
+    assert node.parts.troubles == {}
+
+
+async def asked(api: PagedApi, cursor: str) -> bool:
+    return api.asked[cursor] > 0
 
 
 async def test_a_page_of_html_is_not_kept_for_a_page_of_records(

@@ -23,11 +23,13 @@ def test_a_readme_without_a_place_for_it_is_refused() -> None:
         with_table("# Lodestream")
 
 
-def test_the_flow_in_the_readme_can_be_deployed() -> None:
-    (text,) = re.findall(r"^```yaml\n(.*?)^```$", FILE.read_text(), re.MULTILINE | re.DOTALL)
-    flow, problems = lint(text)
-    assert problems == []
-    assert flow is not None
+def test_the_flows_in_the_readme_can_be_deployed() -> None:
+    texts = re.findall(r"^```yaml\n(.*?)^```$", FILE.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(texts) > 1
+    for text in texts:
+        flow, problems = lint(text)
+        assert problems == []
+        assert flow is not None
 
 
 def command_lines() -> list[list[str]]:

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lodestream import records
-from lodestream.cli.seed_lines import LONGEST, Lines
+from lodestream.cli.seed_lines import LONGEST, Lines, _payload
 from lodestream.errors import LodeError
 from lodestream.newfile import new_file
 from proto import ids
+from services.intake.node import read as intake
 from services.records.lines import is_lines
 from services.records.page import Page, Unclear, read, with_parameter
 
@@ -158,6 +159,14 @@ def test_a_line_that_is_too_long_is_left_out_and_the_next_ones_are_not() -> None
     for data in (b"a\n", b"x" * LONGEST, b"x" * LONGEST, b"x\nb\n", b""):
         found += parser.feed(data)
     assert found == [(1, b"a"), (2, None), (3, b"b"), (4, b"")]
+
+
+@given(st.lists(objects, min_size=1, max_size=5), st.integers(1, 10**9))
+def test_what_is_sent_is_a_seed_with_the_same_lines(sent: list[dict[str, Any]], first: int) -> None:
+    lines = [records.compact(json.dumps(each, ensure_ascii=False).encode()).decode() for each in sent]
+    good, bad = intake(_payload("/dev/stdin", first, ["", *lines]))
+    assert bad == []
+    assert [(seed.kind, seed.lines, seed.first) for seed in good] == [("records", "\n".join(["", *lines]), first)]
 
 
 def test_a_new_file_is_whole_or_absent_and_takes_nobodys_place(tmp_path: Path) -> None:
