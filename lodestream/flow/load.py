@@ -16,6 +16,8 @@ LONGEST = 256 << 10
 VALUES = 20_000
 """Values in a flow file, with every alias written out."""
 DEEPEST = 32
+SHOWN = 160
+"""Letters of what a parser says; it quotes the file."""
 _SCALARS = ("int", "float", "bool", "null")
 
 
@@ -94,6 +96,7 @@ def _syntax(error: MarkedYAMLError) -> Problem:
         text = "a tab; YAML indents with spaces"
     if "another document" in text:
         text = "a second document; a flow file holds one flow"
+    text = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
     return Problem(mark.line + 1, mark.column + 1, text) if mark else Problem(1, 1, text)
 
 
@@ -134,7 +137,7 @@ class _Reader:
                 self.problems.append(Problem(*_at(name), "a key that is not a plain name"))
             elif name.value in found:
                 first = found[name.value].key[0]
-                self.problems.append(Problem(*_at(name), f"duplicate key {name.value!r}, first on line {first}"))
+                self.problems.append(Problem(*_at(name), f"duplicate key {name.value[:40]!r}, first on line {first}"))
             else:
                 found[name.value] = self.spot(value, depth + 1, _at(name))
         return found
