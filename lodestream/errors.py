@@ -32,6 +32,10 @@ class Retry(Exception):
         self.reason, self.detail, self.after = reason, detail, after
 
 
+class Postpone(Retry):
+    """Not now, and through no fault of the message: it comes again, and this was no attempt."""
+
+
 class Malformed(Exception):
     """An input that no retry can mend: a dead letter at once."""
 

@@ -75,6 +75,8 @@ class Job:
     """Set to False where trying again later may give more: then it is not remembered for other flows."""
     parked: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     """`async with job.parked():` around a wait for something else than work: another job has its place meanwhile."""
+    crowded: Callable[[], bool] = bool
+    """Whether so many wait that a long wait is better spent elsewhere: Postpone."""
 
     def report(self, fields: dict[str, Any]) -> None:
         """Say how far it is; sent on as live progress a few times a second at most."""

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 import nats.errors
 
 from lodestream.bus import Bus
-from lodestream.errors import Outage, Retry
+from lodestream.errors import Outage, Postpone
 from proto import ids, subjects
 
 TTL = 15.0
@@ -36,7 +36,7 @@ _TAKEN = 10071
 """JetStream's code for: the subject's last sequence is another."""
 
 
-class Lost(Retry):
+class Lost(Postpone):
     """A lease was lost while its work went on: somebody else does that work by now."""
 
 

@@ -16,10 +16,9 @@ import structlog
 from lodestream import trace
 from lodestream.attempts import Attempts
 from lodestream.bus import Delivery, Publisher
-from lodestream.errors import ATTEMPTS, Malformed, Outage, Reject, Retry
+from lodestream.errors import ATTEMPTS, Malformed, Outage, Postpone, Reject, Retry
 from lodestream.forget.tombs import FORGOTTEN
 from lodestream.job import Job, Parts
-from lodestream.leases import Lost
 from lodestream.letters import Letters, raw_id
 from lodestream.memo import Manifest, Memo, Noted
 from lodestream.node import Node, Output, Settle
@@ -176,6 +175,8 @@ class Runner:
             self.state,
             item.raw,
             parked=delivery.parked,
+            crowded=delivery.crowded,
+            wanted=item.wanted,
         )
 
     async def _work(self, item: Input, job: Job, memo: Memo | None, headers: dict[str, str] | None) -> None:
@@ -294,8 +295,8 @@ class Runner:
     async def _later(self, delivery: Delivery, item: Input | None, error: Exception, after: float | None) -> None:
         """Another attempt, or a dead letter when they are used up."""
         self.tally.last_error = f"{type(error).__name__}: {error}"
-        if isinstance(error, Lost):  # no attempt: somebody else is at it
-            await delivery.nak(NEXT_RECORD)
+        if isinstance(error, Postpone):
+            await delivery.nak(NEXT_RECORD if after is None else after)
             return
         tried = await self.attempts.note(delivery, error)
         if len(tried) >= ATTEMPTS or delivery.attempt >= self._deliveries:

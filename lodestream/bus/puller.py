@@ -67,6 +67,10 @@ class Delivery:
         """Hold it for another ack wait."""
         await self._nc.publish(self.reply, b"+WPI")  # type: ignore[attr-defined]
 
+    def crowded(self) -> bool:
+        """Whether no more messages are asked for, because so many are parked."""
+        return self._puller.crowded
+
     @asynccontextmanager
     async def parked(self) -> AsyncIterator[None]:
         """Inside, it waits for something: another message has its place in the worker meanwhile."""
@@ -154,6 +158,11 @@ class Puller:
     def at_work(self) -> int:
         """Messages that have a place, of which there are `window`."""
         return len(self._live) - len(self._parked)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether as many are parked as may be."""
+        return len(self._parked) >= PARKED
 
     async def leave(self, delivery: Delivery) -> None:
         """Give up its place; it stays in hand."""

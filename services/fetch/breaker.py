@@ -8,12 +8,13 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 import structlog
 
-from lodestream.errors import Reject, Retry
+from lodestream.errors import Postpone, Reject, Retry
+from lodestream.job import Job
 from lodestream.tally import Trouble
 
 log = structlog.get_logger()
@@ -22,6 +23,8 @@ FAILURES = 5
 """In a row, which open a breaker; being told to ask less opens it at once."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 300.0
 """From one try to the next; doubled with each that fails. A server may ask for longer, up to the bound."""
+ELSEWHERE_S = 30.0
+"""What cannot wait here, for too many do, is handed back for that long at least."""
 PATIENCE_S = 900.0
 """What wants a host that has not answered for so long is let go, to become dead letters: the next try goes on."""
 ENOUGH = "rate limited"
@@ -43,17 +46,31 @@ class Breaker:
         """When the first of these failures was, and when the next try is due."""
         self._changed = asyncio.Event()
 
-    async def closed(self) -> None:
-        """Waits until the host may be asked. Raises Retry where that has taken too long."""
-        while not self._admits():
-            if self._now() - self._since > PATIENCE_S:
-                raise Retry("unreachable", f"{self._host} was not asked: it has failed {self._failures} times")
-            left = self._due - self._now() if self.state == "open" else None
-            try:
-                async with asyncio.timeout(left):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+    async def closed(self, job: Job) -> None:
+        """Waits, parked, until the host may be asked; where too many wait already, later.
+
+        Raises Postpone, and Retry where the host has been away for too long.
+        """
+        if self._admits():
+            return
+        self._hope()
+        if job.crowded():
+            left = max(self._due - self._now(), ELSEWHERE_S) * random.uniform(1, 1.2)
+            raise Postpone("host left alone", self._host, after=left)
+        async with job.parked():
+            while not self._admits():
+                await self._change()
+                self._hope()
+
+    async def _change(self) -> None:
+        """Until something happens, or the next try is due."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._due - self._now() if self.state == "open" else None):
+                await self._changed.wait()
+
+    def _hope(self) -> None:
+        if not self._admits() and self._now() - self._since > PATIENCE_S:
+            raise Retry("unreachable", f"{self._host} was not asked: it has failed {self._failures} times")
 
     @contextmanager
     def asking(self) -> Iterator[bool]:

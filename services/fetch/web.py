@@ -47,9 +47,7 @@ class Web:
         if (breaker := self._breakers.get(candidate.source)) is None:
             breaker = self._breakers[candidate.source] = Breaker(candidate.source, job.parts.troubles)
         while True:
-            if breaker.state != "closed":
-                async with job.parked():
-                    await breaker.closed()
+            await breaker.closed(job)
             async with job.parts.leases.slot("host", candidate.source, job.settings.per_host, job.parked):
                 with breaker.asking() as may:
                     if may:

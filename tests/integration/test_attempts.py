@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lodestream import runner
-from lodestream.errors import Retry
+from lodestream.errors import Postpone, Retry
 from lodestream.job import Job
 from lodestream.leases import Lost
 from lodestream.node import Node, Output
@@ -24,11 +24,13 @@ async def made(tmp_path: Path) -> AsyncIterator[Bench]:
             yield made
 
 
-def failing(seen: list[int], good_after: int = 99) -> Node:
+def failing(seen: list[int], good_after: int = 99, may_end: asyncio.Event | None = None) -> Node:
     async def handle(message: Candidate, job: Job) -> AsyncIterator[Output]:
         seen.append(job.attempt)
         if len(seen) <= good_after:
             raise Retry("server", f"try {len(seen)}", after=0.3)
+        if may_end:
+            await may_end.wait()
         yield "media", media(message)
 
     return declare(handle, memo=False)
@@ -62,9 +64,11 @@ async def test_a_dead_letter_tells_what_other_workers_tried(made):
 async def test_what_was_done_in_the_end_leaves_no_trace_of_its_attempts(made):
     seen: list[int] = []
     await made.offer(candidate(1))
-    await made.run(failing(seen, good_after=2))
-    await eventually(lambda: reached(seen, 1), 30)
+    may_end = asyncio.Event()
+    await made.run(failing(seen, 2, may_end))
+    await eventually(lambda: reached(seen, 3), 30)
     assert len(await kept(made)) == 1
+    may_end.set()
     await eventually(lambda: idle(made), 30)
     assert (seen, await kept(made)) == ([1, 2, 3], [])
 
@@ -91,14 +95,14 @@ async def test_being_handed_on_is_no_attempt(made):
     assert (len(letter.attempts), letter.deliveries) == (4, 6)
 
 
-async def test_a_lost_lease_is_no_attempt(made, monkeypatch):
+async def test_a_lost_lease_and_another_time_are_no_attempts(made, monkeypatch):
     monkeypatch.setattr(runner, "NEXT_RECORD", 0.05)
     seen: list[int] = []
 
     async def handle(message: Candidate, job: Job) -> AsyncIterator[Output]:
         seen.append(job.attempt)
         if len(seen) <= 6:
-            raise Lost("lease lost", "media.web-1")
+            raise Lost("lease lost", "media.web-1") if len(seen) % 2 else Postpone("host left alone", after=0.05)
         yield "media", media(message)
 
     await made.offer(candidate(1))

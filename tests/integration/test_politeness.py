@@ -10,7 +10,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from lodestream.bus import Puller
+from lodestream.bus import Puller, puller
 from lodestream.census import tallies
 from lodestream.job import Parts
 from lodestream.leases import NatsLeases
@@ -68,9 +68,9 @@ async def fetch(tmp_path: Path, sites: list[Host]) -> AsyncIterator[Fetch]:
         allow = [f"127.0.0.1:{host.port}" for host in sites]
         settings = NODE.read_settings({"per_host": PER_HOST, "allow_hosts": allow})
         runner = Runner("t", "mine", NODE, settings, parts, state, made.publisher, work, stands)
-        puller = Puller(made.bus, subjects.next_message("FLOW_t", "probe-1"), runner.handle, window=PLACES)
-        stack.push_async_callback(puller.stop, 1)
-        yield Fetch(made, runner, await puller.start())
+        pulling = Puller(made.bus, subjects.next_message("FLOW_t", "probe-1"), runner.handle, window=PLACES)
+        stack.push_async_callback(pulling.stop, 1)
+        yield Fetch(made, runner, await pulling.start())
 
 
 async def work(*_: object) -> Fate:
@@ -143,6 +143,22 @@ async def test_what_wants_a_host_that_stays_away_is_let_go_in_the_end(fetch, sit
     assert {letter.reason for letter in letters} == {"unreachable"}
     assert {len(letter.attempts) for letter in letters} == {4}
     assert len(sick.asked) < breaker.FAILURES + PER_HOST
+
+
+async def test_a_crowd_that_waits_is_not_kept_in_hand(fetch, sites, monkeypatch):
+    monkeypatch.setattr(puller, "PARKED", 6)
+    monkeypatch.setattr(breaker, "ELSEWHERE_S", 0.5)
+    monkeypatch.setattr(breaker, "FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(breaker, "LONGEST_PAUSE_S", 0.1)
+    sick, well = sites
+    sick.answer = busy
+    await offer(fetch, sick, 60)
+    await offer(fetch, well, 10)
+    await eventually(fetch.has(well, 10), 60)
+    assert fetch.puller.in_hand <= 6 + PLACES
+    sick.answer = None
+    await eventually(fetch.has(sick, 60), 90)
+    assert await fetch.dead() == []
 
 
 async def test_a_host_that_asks_for_less_is_left_alone_at_once(fetch, sites):
