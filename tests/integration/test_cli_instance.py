@@ -1,10 +1,13 @@
 """The command line against a whole instance of its own, as a person uses it."""
 
+import asyncio
 import csv
 import io
 import json
 import os
 import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from lodestream.demo.clips import Clip
@@ -81,6 +85,14 @@ def mined(up: Lode, flow_file: Path, folder: Path) -> Lode:
 def rows(lode: Lode, query: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(lode("sql", query, "--json").stdout)
     return found
+
+
+def until(check: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + 60
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def workers(lode: Lode, node: str) -> int:
@@ -283,10 +295,48 @@ def test_sql_and_show_work_while_nothing_is_up(mined: Lode, home: Path) -> None:
     assert rows(mined, "select media_id from media order by all") == media
 
 
+def test_a_reset_says_how_much_waits_and_gives_nothing_twice(mined: Lode) -> None:
+    before = rows(mined, "select count(*) as n from history.shards")
+    said = mined("flow", "reset", "clips", "frames").stdout
+    assert "frames (extract): does its work again, because it is reset; known results are not made twice" in said
+    assert "frames (extract): wire get.media, 2 waiting" in said
+    mined("wait", "clips", "--timeout", "60s")
+    assert rows(mined, "select count(*) as n from history.shards") == before
+    assert "flow clips has no node 'framez'" in mined("flow", "reset", "clips", "framez", status=1).stderr
+
+
+def test_a_seed_that_came_before_its_flow_leaves_the_dead_letters(mined: Lode, home: Path, tmp_path: Path) -> None:
+    async def publish() -> None:
+        nc = await nats.connect(told["NATS_URL"], user=told["NATS_USER"], password=told["NATS_PASSWORD"])
+        await nc.request("seeds.later", b'{"kind": "vidoe", "value": "x"}')
+        await nc.close()
+
+    def dead(flow: str) -> list[str]:
+        return [letter["reason"] for letter in json.loads(mined("dead", "ls", flow, "--json").stdout)]
+
+    told = dict(word.split("=", 1) for word in shlex.split(mined("env", "--shell").stdout) if "=" in word)
+    asyncio.run(publish())
+    until(lambda: dead("later") == ["unknown flow"])
+    assert "no flow 'later' is deployed" in mined("dead", "retry", "unknown flow", status=1).stderr
+    file = tmp_path / "later.yaml"
+    file.write_text("flow: later\nnodes:\n  in: {type: intake}\n")
+    mined("flow", "deploy", str(file))
+    until(lambda: dead("later") == ["unknown kind"])
+    assert "say which" in mined("dead", "drop", status=1).stderr
+    count = len(json.loads(mined("dead", "ls", "--json").stdout))
+    assert mined("dead", "drop", "--all").stdout.count("dropped  ") == count
+    assert mined("dead", "ls").stdout == ""
+    mined("flow", "rm", "later", "--purge")
+
+
 def test_a_removed_flow_keeps_what_it_gave(mined: Lode, flow_file: Path) -> None:
-    assert "are kept" in mined("flow", "rm", "clips").stdout
+    said = mined("flow", "rm", "clips").stdout
+    assert "  4 consumers: clips, discover-1, extract-2, fetch-1 go\n" in said
+    assert "  its stream stays: " in said
     assert mined("flow", "ls").stdout == ""
     mined("flow", "deploy", str(flow_file))
     mined("wait", "clips", "--timeout", "60s")
     assert rows(mined, "select count(*) as n from media") == [{"n": 2}]
-    assert "are gone" in mined("flow", "rm", "clips", "--purge").stdout
+    said = mined("flow", "rm", "clips", "--purge").stdout
+    assert "  its stream goes: " in said
+    assert re.search(r"  4 objects of no other flow \(\S+ kB\) stay\n", said)
