@@ -157,7 +157,7 @@ class Healer:
             await self._objects.delete(key)
         await self._objects.delete(keys.gone(key))  # somebody needs the bytes after all
         patient.offered, new = await offer_to_maker(
-            self._js, patient.again.subject, patient.needs.cause, patient.dead.seq
+            self._js, patient.again.subject, patient.needs.cause, key, patient.dead.seq
         )
         patient.pause = EVERY
         if new:

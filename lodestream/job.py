@@ -71,6 +71,8 @@ class Job:
     progress: dict[str, Any] = field(default_factory=dict)
     """How far it is (`bytes`, `total` ...): shown live."""
     refused: list[Refusal] = field(default_factory=list)
+    wanted: str = ""
+    """Key of an object that was announced, and is to be made again because it is gone; empty as a rule."""
     lasting: bool = True
     """Set to False where trying again later may give more: then it is not remembered for other flows."""
     parked: Callable[[], AbstractAsyncContextManager[None]] = nullcontext

@@ -34,8 +34,8 @@ class Said(msgspec.Struct):
 said = msgspec.json.Decoder(Said).decode
 
 
-async def offer_to_maker(js: JetStreamContext, subject: str, cause: str, number: int) -> tuple[int, bool]:
-    """Offer to the node that published `subject` once more what it made that from: the message on `cause`.
+async def offer_to_maker(js: JetStreamContext, subject: str, cause: str, wanted: str, number: int) -> tuple[int, bool]:
+    """Offer to the node that published `subject` what it made that from, the message on `cause`; `wanted` is a key.
 
     Gives the sequence of the offer, and whether it was not made before. Raises LodeError where that cannot be done.
     """
@@ -46,7 +46,7 @@ async def offer_to_maker(js: JetStreamContext, subject: str, cause: str, number:
     if data is None:
         raise LodeError(f"{subject}: what it was made from is gone: {cause}")
     port = deadletters.offered_on(made.flow, made.type, made.node, cause, number)
-    again = Again(id=said(data).id, subject=cause, input=msgspec.Raw(data), cause=subject)
+    again = Again(id=said(data).id, subject=cause, input=msgspec.Raw(data), cause=subject, wanted=wanted)
     new = await deadletters.offer(js, port, again)
     return (await js.get_last_msg(subjects.stream(made.flow), port)).seq or 0, new
 

@@ -80,12 +80,13 @@ class Memo:
     def __init__(self, objects: Objects, node_type: str, recipe: str):
         self._objects, self._type, self._recipe = objects, node_type, recipe
 
-    async def find(self, input_id: str) -> Manifest | None:
+    async def find(self, input_id: str, wanted: str = "") -> Manifest | None:
         """The manifest, if there is one and all that it names is there, whole, or was removed on purpose.
 
-        Says what is not, and removes it where it is something else.
+        Says what is not, and removes it where it is something else. One that does not name `wanted` is none.
         """
-        if (manifest := await self.read(input_id)) is None:
+        manifest = await self.read(input_id)
+        if manifest is None or (wanted and all(blob.key != wanted for blob in manifest.blobs)):
             return None
         blobs = [await self._whole(blob) for blob in manifest.blobs]
         if None in blobs:

@@ -86,7 +86,7 @@ class Repair:
             return Done(found, False, f"node {maker.node} of flow {maker.flow}, which made it, is not deployed")
         await self._objects.delete(keys.gone(found.key))
         try:
-            await offer_to_maker(self._js, found.subject, found.cause, self._number)
+            await offer_to_maker(self._js, found.subject, found.cause, found.key, self._number)
         except LodeError as error:
             return Done(found, False, str(error))
         self._made.append(found)

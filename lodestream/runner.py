@@ -48,10 +48,10 @@ Fate = Literal["work", "skip", "later"]
 class Input:
     """One delivery, decoded."""
 
-    __slots__ = ("cause", "ident", "message", "raw", "recipe")
+    __slots__ = ("cause", "ident", "message", "raw", "recipe", "wanted")
 
-    def __init__(self, message: Message | None, cause: str, raw: bytes):
-        self.message, self.cause, self.raw = message, cause, raw
+    def __init__(self, message: Message | None, cause: str, raw: bytes, wanted: str = ""):
+        self.message, self.cause, self.raw, self.wanted = message, cause, raw, wanted
         self.ident = message.id if message else raw_id(raw)
         self.recipe = message.recipe if message else ""
 
@@ -125,7 +125,7 @@ class Runner:
         try:
             if f".{subjects.AGAIN}." in delivery.subject:
                 again = self._again(delivery.data)
-                return Input(self._decode(again.input), again.subject, bytes(again.input))
+                return Input(self._decode(again.input), again.subject, bytes(again.input), again.wanted)
             return Input(self._decode(delivery.data), delivery.subject, delivery.data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Malformed("malformed message", str(error)) from None
@@ -142,7 +142,7 @@ class Runner:
                     job.attempt = 1 + len(await self.attempts.failed(delivery))
                 if self._is_forgotten(item.message):
                     await self._publish((), item, job, headers)
-                elif memo and (manifest := await memo.find(item.ident)):
+                elif memo and (manifest := await memo.find(item.ident, item.wanted)):
                     self.tally.remembered += 1
                     await self._publish(self._outputs_of(manifest, item), item, job, headers)
                 else:

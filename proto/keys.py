@@ -18,6 +18,11 @@ def media_of(key: str) -> str:
     return rest.partition("/")[0] if kind == "media" else ""
 
 
+def carries(key: str, sha256: str) -> bool:
+    """Whether this is the key of an object with these bytes."""
+    return f"-{sha256[:DIGITS]}." in key
+
+
 def same(media_id: str, form: str) -> str:
     """Names the object of another video, which has the bytes of this one."""
     return f"media/{media_id}/{form}.same"

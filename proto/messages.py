@@ -161,6 +161,7 @@ class Again(Message, kw_only=True, tag="again"):
 
     subject: Annotated[str, Meta(description="subject of the input")]
     input: msgspec.Raw
+    wanted: Annotated[str, Meta(description="key of the object that is gone; empty where none is")] = ""
 
 
 class Forgotten(Message, kw_only=True, tag="forgotten"):

@@ -46,7 +46,7 @@ class Fetcher:
         form = ids.recipe(job.node_type, 1, b"%d" % job.settings.max_height, "")
         await self.fakes.refuse_url(candidate.url)
         async with job.parts.leases.hold("media", candidate.id, job.parked) as hold:
-            if known := await stored.find(candidate.id, form, job.objects):
+            if not job.wanted and (known := await stored.find(candidate.id, form, job.objects)):
                 return await self._known(candidate, job, known)
             with self._scratch(job.parts.work) as path:
                 got = await self._get(candidate, job, path)
@@ -55,7 +55,11 @@ class Fetcher:
                 media = _media(candidate, got, facts, key)
                 again = partial(self.fakes.repeated, media, job)
                 await hold.confirm()
-                await stored.store(media, form, got.path, job.objects, job.parts.objects, again)
+                if keys.carries(job.wanted, got.sha256):  # it was announced under this key, and under no other
+                    media.object_key = job.wanted
+                    await job.objects.put_file(job.wanted, got.path, got.sha256)
+                else:
+                    await stored.store(media, form, got.path, job.objects, job.parts.objects, again)
                 await hold.confirm()
                 return media
 
