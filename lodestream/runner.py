@@ -176,7 +176,6 @@ class Runner:
             item.raw,
             parked=delivery.parked,
             crowded=delivery.crowded,
-            wanted=item.wanted,
         )
 
     async def _work(self, item: Input, job: Job, memo: Memo | None, headers: dict[str, str] | None) -> None:
