@@ -13,8 +13,8 @@ from lodestream.census import Tally, tallies
 from lodestream.errors import LodeError
 from lodestream.flow import store
 from lodestream.flow.model import Deployed
-from lodestream.local.home import Home
 from lodestream.local.state import Process, State
+from lodestream.stack import Stack
 from lodestream.streams import ask
 from lodestream.tally import Trouble
 from proto import subjects
@@ -112,20 +112,20 @@ class Status(msgspec.Struct, kw_only=True):
     ready: bool
     processes: list[Process]
     flows: list[FlowStatus]
-    disk: Disk
+    disk: Disk | None
+    """None where it is another machine's."""
     problems: list[str]
     """What is in the way, and what to do about it."""
 
 
-async def gather(bus: Bus, home: Home, state: State, only: str = "") -> Status:
+async def gather(bus: Bus, stack: Stack, state: State, only: str = "") -> Status:
     """The whole picture; of one flow where `only` names it. Raises LodeError where there is no such flow."""
     records = [await store.load_deployed(bus.nc, only)] if only else await store.listing(bus.nc)
     flows = [await flow_status(bus, record) for record in records]
     counted, _ = await asyncio.gather(add_details(bus, flows), _add_yields(bus, flows))
-    usage = shutil.disk_usage(home.root)
-    disk = Disk(usage.free, usage.total)
+    disk = _disk(stack)
     return Status(
-        home=str(home.root),
+        home=stack.name,
         since=state.since,
         nats_url=state.nats_url,
         ready=state.ready,
@@ -141,13 +141,12 @@ async def gather(bus: Bus, home: Home, state: State, only: str = "") -> Status:
     )
 
 
-def without_server(home: Home, state: State) -> Status:
+def without_server(stack: Stack, state: State) -> Status:
     """What can be said of an instance whose server does not answer."""
-    usage = shutil.disk_usage(home.root)
-    disk = Disk(usage.free, usage.total)
+    disk = _disk(stack)
     waits = f"NATS does not answer at {state.nats_url}: everything waits for it; see: lode logs nats"
     return Status(
-        home=str(home.root),
+        home=stack.name,
         since=state.since,
         nats_url=state.nats_url,
         nats_answers=False,
@@ -157,6 +156,13 @@ def without_server(home: Home, state: State) -> Status:
         disk=disk,
         problems=[waits, *_process_problems(state), *_disk_problems(disk)],
     )
+
+
+def _disk(stack: Stack) -> Disk | None:
+    if stack.disk is None:
+        return None
+    usage = shutil.disk_usage(stack.disk)
+    return Disk(usage.free, usage.total)
 
 
 async def flow_status(bus: Bus, flow: Deployed) -> FlowStatus:
@@ -286,6 +292,7 @@ def _flow_problems(flow: FlowStatus) -> list[str]:
     return said
 
 
-def _disk_problems(disk: Disk) -> list[str]:
-    little = disk.free < LITTLE_ROOM
-    return [f"only {disk.free / 1e9:.1f} GB left on the disk of this instance; make room"] if little else []
+def _disk_problems(disk: Disk | None) -> list[str]:
+    if disk is None or disk.free >= LITTLE_ROOM:
+        return []
+    return [f"only {disk.free / 1e9:.1f} GB left on the disk of this instance; make room"]

@@ -53,12 +53,13 @@ async def snapshot() -> None:
     """
     from lodestream.cli import output
     from lodestream.cli.wording import plural
-    from lodestream.local import Home
+    from lodestream.objects import shown
+    from lodestream.stack import current
     from proto import subjects
 
     told = await _ask(subjects.CATALOG_SNAPSHOT)
     output.print_table(["table", "rows"], sorted(told["rows"].items()))
-    where = Home.find().objects / told["manifest"]
+    where = f"{shown(current().objects())}/{told['manifest']}"
     output.note(
         f"{plural(told['written'], 'file')} of {told['files']} written, in {told['seconds']} s; named by {where}"
     )

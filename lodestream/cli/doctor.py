@@ -10,7 +10,7 @@ from lodestream.cli.commands import asynchronous, examples
 if TYPE_CHECKING:
     from lodestream.cli.checks import Finding
     from lodestream.cli.output import Cell
-    from lodestream.local import Home
+    from lodestream.stack import Stack
 
 
 @click.command(epilog=examples("lode doctor", "lode doctor --check-objects", "lode doctor --repair --deep"))
@@ -28,13 +28,15 @@ async def doctor(check_objects: bool, repair: bool, deep: bool, as_json: bool) -
     from lodestream.cli import checks, output
     from lodestream.cli.doctor_objects import compare
     from lodestream.cli.wording import plural
-    from lodestream.local import Home
+    from lodestream.stack import LocalStack, current
 
-    home = Home.find()
-    found = [*checks.machine(), *checks.node_types(), *checks.folder(home), *checks.ports(home)]
-    found += [finding async for finding in _instance(home)]
+    stack = current()
+    found = [*checks.machine(), *checks.node_types()]
+    if isinstance(stack, LocalStack):
+        found += [*checks.folder(stack.home), *checks.ports(stack.home)]
+    found += [finding async for finding in _instance(stack)]
     if check_objects or repair or deep:
-        found += await compare(home, deep=deep, repair=repair)
+        found += await compare(stack, deep=deep, repair=repair)
     bad = sum(finding.verdict == "bad" for finding in found)
     if as_json:
         output.print_json([finding._asdict() for finding in found])
@@ -52,41 +54,42 @@ def _row(finding: "Finding") -> "list[Cell]":
     return [Mark(finding.verdict, style), finding.what, said]
 
 
-async def _instance(home: "Home") -> "AsyncIterator[Finding]":
+async def _instance(stack: "Stack") -> "AsyncIterator[Finding]":
     """What runs: the server, the object store, the catalog, everything that `lode status` finds in the way."""
     from lodestream.catalog import Ways, sql
     from lodestream.cli.checks import Finding, skew
     from lodestream.cli.instance import operator
     from lodestream.errors import LodeError
-    from lodestream.local import read_state
     from lodestream.status import gather
     from lodestream.streams import ask
     from proto import subjects
 
-    if (state := read_state(home)) is None:
-        yield Finding("instance", "note", f"nothing is up in {home.root}", "start it: lode up -d")
+    try:
+        state = stack.state()
+    except LodeError as error:
+        yield Finding("instance", "note", str(error))
         return
     try:
         async with operator() as bus:
             yield Finding("instance", "ok", f"up, NATS answers at {state.nats_url}")
             info = await ask(bus.nc, f"STREAM.INFO.{subjects.SEEDS}", {}) or {}
             yield skew(info["ts"])
-            yield await _objects(home)
+            yield await _objects()
             answer = await sql("select 1", Ways(bus.nc))
             yield Finding("catalog", "ok", f"answers in {answer.ms:.0f} ms")
-            for problem in (await gather(bus, home, state)).problems:
+            for problem in (await gather(bus, stack, state)).problems:
                 yield Finding("status", "bad", problem)
     except LodeError as error:
         yield Finding("instance", "bad", str(error), "lode down, then lode up -d")
 
 
-async def _objects(home: "Home") -> "Finding":
+async def _objects() -> "Finding":
     """Whether the object store keeps what it is given."""
+    from lodestream.cli import instance
     from lodestream.cli.checks import Finding
-    from lodestream.objects import open_objects
     from proto import keys
 
-    objects, key = open_objects(home.objects.as_uri()), keys.snapshot("doctor")
+    objects, key = instance.objects(), keys.snapshot("doctor")
     await objects.put(key, b"doctor")
     kept = await objects.get(key) == b"doctor"
     await objects.delete(key)

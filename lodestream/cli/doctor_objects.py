@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lodestream.bus import Bus
     from lodestream.local import Home
     from lodestream.repair import Done
+    from lodestream.stack import Stack
 
 SHOWN = 25
 """Objects that are named of each kind."""
@@ -25,17 +26,16 @@ WORDS = {
 }
 
 
-async def compare(home: "Home", *, deep: bool, repair: bool) -> list[Finding]:
+async def compare(stack: "Stack", *, deep: bool, repair: bool) -> list[Finding]:
     """The findings; what is wrong is put right where `repair` says so."""
     from lodestream.cli.instance import operator
     from lodestream.errors import LodeError, Outage
-    from lodestream.local import read_state
+    from lodestream.stack import LocalStack
 
-    if read_state(home) is None:
-        return [Finding("objects", "bad", "cannot be compared while nothing is up", "start it: lode up -d")]
     try:
         async with operator() as bus:
-            return [*_temporary(home, repair), *await _compare(bus, home, deep, repair)]
+            swept = _temporary(stack.home, repair) if isinstance(stack, LocalStack) else []
+            return [*swept, *await _compare(bus, deep, repair)]
     except (LodeError, Outage) as error:
         return [Finding("objects", "bad", f"could not be compared: {error}", "try again when that is over")]
 
@@ -51,14 +51,13 @@ def _temporary(home: "Home", repair: bool) -> list[Finding]:
     return [Finding("temporary files", "ok" if repair else "note", said + (": removed" if repair else ""))]
 
 
-async def _compare(bus: "Bus", home: "Home", deep: bool, repair: bool) -> list[Finding]:
+async def _compare(bus: "Bus", deep: bool, repair: bool) -> list[Finding]:
     from lodestream.audit import Audit
-    from lodestream.cli import output
-    from lodestream.objects import open_objects
+    from lodestream.cli import instance, output
     from lodestream.repair import Done, Repair
 
-    objects = open_objects(home.objects.as_uri())
-    with tempfile.TemporaryDirectory(dir=home.work) as folder:
+    objects = instance.objects()
+    with tempfile.TemporaryDirectory() as folder:
         audit = Audit(bus, objects, Path(folder), deep=deep)
         try:
             await audit.gather()

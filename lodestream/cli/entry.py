@@ -51,7 +51,21 @@ def _version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
     ctx.exit()
 
 
+def _stack(ctx: click.Context, param: click.Parameter, given: str | None) -> None:
+    """Speak to this stack, in this command and what it starts."""
+    if given:
+        os.environ["LODE_STACK"] = given
+
+
 @click.group(cls=Sections, context_settings=CONTEXT, epilog=START)
+@click.option(
+    "--stack",
+    metavar="STACK",
+    expose_value=False,
+    is_eager=True,
+    callback=_stack,
+    help="local (LODE_HOME) or compose, the containers of compose.yaml; LODE_STACK says it for every command.",
+)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def lode() -> None:
     """Mine the web's video into datasets, on a stream.

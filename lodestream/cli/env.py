@@ -1,14 +1,11 @@
 """`lode env`: how other programs reach the instance."""
 
 import shlex
-from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
 from lodestream.cli.commands import examples
-
-if TYPE_CHECKING:
-    from lodestream.local import Home
 
 
 @click.command(epilog=examples("lode env", 'eval "$(lode env --shell)"; nats stream ls'))
@@ -18,19 +15,19 @@ def env(shell: bool) -> None:
 
     This is the only command that prints secrets.
     """
-    from lodestream.local import Home, connection, read_state
+    from lodestream.stack import current
 
-    home = Home.find()
-    url, user, password = connection(home)
-    variables = {"LODE_HOME": str(home.root), "NATS_URL": url, "NATS_USER": user, "NATS_PASSWORD": password}
+    stack = current()
+    url, user, password = stack.connection()
+    variables = {**stack.variables(), "NATS_URL": url, "NATS_USER": user, "NATS_PASSWORD": password}
     for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     if not shell:
-        for line in _advice(home, running=read_state(home) is not None):
+        for line in [*_advice(), *_store(stack.objects()), *_duckdb(*stack.quack())]:
             click.echo(f"# {line}".rstrip())
 
 
-def _advice(home: "Home", *, running: bool) -> list[str]:
+def _advice() -> list[str]:
     """What can be done with them."""
     from proto import subjects
 
@@ -40,18 +37,28 @@ def _advice(home: "Home", *, running: bool) -> list[str]:
         f"  nats pub {subjects.seeds('FLOW')} https://example.org/a.mp4",
         f"  nats req {subjects.CATALOG_SQL} 'from progress'",
         "  nats micro ls",
-        *(_duckdb(home) if running else ["", "Nothing is up at the moment: lode up -d"]),
     ]
 
 
-def _duckdb(home: "Home") -> list[str]:
+def _store(url: str) -> list[str]:
+    """How an S3 client reaches the objects, where they are in an S3 server."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return ["", f"Objects are files below {parts.path}"]
+    return [
+        "",
+        "The objects, with mc or any S3 client:",
+        f"  mc alias set lode http://{parts.hostname}:{parts.port} {parts.username} {parts.password}",
+        f"  mc ls lode{parts.path}/media/",
+    ]
+
+
+def _duckdb(door: str, token: str) -> list[str]:
     """How a DuckDB of the same version reads the catalog, from a copy that is seconds old."""
     import duckdb
 
-    from lodestream.catalog.client import DOOR_FILE, TOKEN_FILE
     from lodestream.catalog.extensions import NAMES, extension
 
-    door, token = ((home.catalog / name).read_text().strip() for name in (DOOR_FILE, TOKEN_FILE))
     return [
         "",
         f"Any DuckDB {duckdb.__version__}:",

@@ -66,14 +66,13 @@ async def lines(bus: "Bus", flow: str, node: str | None, since: datetime | None)
     from nats.js.errors import NotFoundError
 
     from lodestream.bus.reader import held
+    from lodestream.cli import instance
     from lodestream.flow import store
-    from lodestream.local import Home
-    from lodestream.objects import open_objects
     from lodestream.registry import node_types
     from proto import subjects
     from proto.messages import Record
 
-    js, objects = bus.nc.jetstream(), open_objects(Home.find().objects.as_uri())
+    js, objects = bus.nc.jetstream(), instance.objects()
     try:
         await js.stream_info(subjects.stream(flow))
     except NotFoundError:

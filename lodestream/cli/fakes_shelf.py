@@ -13,9 +13,9 @@ from lodestream.fakes.entries import read
 from lodestream.fakes.scan import digest
 from lodestream.fakes.shelf import SUSPECT, Shelf, Suspect
 from lodestream.fakes.walk import as_file
-from lodestream.local import Home
 from lodestream.local.home import RECORD
 from lodestream.objects import open_objects
+from lodestream.stack import LocalStack, current
 
 _PART = re.compile(r"(?=.*[a-f])[0-9a-f]{8,63}\Z")
 REFUSALS = """
@@ -27,17 +27,19 @@ group by all order by videos desc, why limit 100
 @asynccontextmanager
 async def open_shelf() -> AsyncIterator[Shelf]:
     """The library of the instance, which need not be up. Raises LodeError where there is none, or no way to it."""
-    home = Home.find()
-    home.instance()
+    stack = current()
+    if isinstance(stack, LocalStack):
+        stack.home.instance()
     try:
-        yield Shelf(open_objects(home.objects.as_uri()))
+        yield Shelf(open_objects(stack.objects()))
     except Outage as why:
         raise LodeError(str(why)) from None
 
 
 async def library() -> Library:
     """All that is known here: the built-in entries alone where there is no instance."""
-    if not (Home.find().root / RECORD).is_file():
+    stack = current()
+    if isinstance(stack, LocalStack) and not (stack.home.root / RECORD).is_file():
         return Library()
     async with open_shelf() as shelf:
         return Library(await shelf.entries(notes=True))

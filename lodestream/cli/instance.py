@@ -1,7 +1,7 @@
 """The instance that the environment names, as commands reach it."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from lodestream.errors import LodeError
@@ -9,7 +9,7 @@ from lodestream.errors import LodeError
 if TYPE_CHECKING:
     from lodestream.bus import Bus
     from lodestream.catalog import Answer
-    from lodestream.local import Home
+    from lodestream.objects import Objects
 
 
 class Ask(Protocol):
@@ -33,10 +33,9 @@ async def operator() -> "AsyncIterator[Bus]":
     from nats.js.errors import ServiceUnavailableError
 
     from lodestream.bus import Away, connect
-    from lodestream.local import Home, connection
+    from lodestream.stack import current
 
-    url, user, password = connection(require_up(Home.find()))
-    bus = await connect(url, user, password, name="lode", patience=PATIENCE)
+    bus = await connect(*current().connection(), name="lode", patience=PATIENCE)
     try:
         yield bus
     except nats.errors.MaxPayloadError:
@@ -53,14 +52,13 @@ async def operator() -> "AsyncIterator[Bus]":
 async def catalog() -> "AsyncIterator[Ask]":
     """Asks the catalog SELECTs, also while nothing is up. What it gives raises LodeError, in one line."""
     from lodestream.catalog import Ways, sql
-    from lodestream.local import Home, read_state
+    from lodestream.stack import current
 
-    home, nc = Home.find(), None
+    folder, nc = current().folder, None
     async with AsyncExitStack() as stack:
-        if read_state(home):
-            with suppress(LodeError):  # it answers without NATS, too
-                nc = (await stack.enter_async_context(operator())).nc
-        ways = Ways(nc, home.catalog)
+        with suppress(LodeError) if folder else nullcontext():  # a file answers without NATS, too
+            nc = (await stack.enter_async_context(operator())).nc
+        ways = Ways(nc, folder)
 
         async def ask(query: str, rows: int | None = None) -> "Answer":
             return await sql(query, ways, rows=rows)
@@ -68,22 +66,21 @@ async def catalog() -> "AsyncIterator[Ask]":
         yield ask
 
 
-def require_up(home: "Home") -> "Home":
-    """The home, where an instance runs in it. Raises LodeError, with what to do, where none does."""
-    from lodestream.local import read_state
+def objects() -> "Objects":
+    """The object store; a folder also while nothing is up. Raises LodeError, with what to do."""
+    from lodestream.objects import open_objects
+    from lodestream.stack import current
 
-    if read_state(home) is None:
-        raise LodeError(nothing_up(home))
-    return home
+    return open_objects(current().objects())
 
 
 def worker_environment(node_type: str) -> dict[str, str]:
     """What a worker of this instance is told. Raises LodeError where nothing is up."""
-    from lodestream.local import Home
+    from lodestream.errors import LodeError
+    from lodestream.stack import LocalStack, current
 
-    return require_up(Home.find()).environment(node_type)
-
-
-def nothing_up(home: "Home") -> str:
-    """That nothing runs, and what to do."""
-    return f"nothing is up in {home.root}; start it with: lode up -d"
+    stack = current()
+    if not isinstance(stack, LocalStack):
+        raise LodeError("a worker in the foreground works beside those of `lode up` only")
+    stack.state()
+    return stack.home.environment(node_type)

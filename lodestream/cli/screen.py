@@ -33,7 +33,8 @@ def whole(status: "Status") -> "list[RenderableType]":
 def heading(status: "Status") -> str:
     """Where, since when, how much room."""
     state = f"up, started {ago(status.since)}" if status.ready else "starting"
-    return f"{status.home}: {state}; NATS at {status.nats_url}; {size(status.disk.free)} free"
+    free = f"; {size(status.disk.free)} free" if status.disk else ""
+    return f"{status.home}: {state}; NATS at {status.nats_url}{free}"
 
 
 def flow_heading(flow: "FlowStatus") -> "RenderableType":

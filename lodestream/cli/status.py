@@ -48,16 +48,14 @@ async def status(flow: str, watch: bool, as_json: bool) -> None:
 async def _look(flow: str) -> "Status":
     """The status at this moment. Raises LodeError where nothing is up, or there is no such flow."""
     from lodestream.bus import Away
-    from lodestream.cli.instance import nothing_up, operator
-    from lodestream.errors import LodeError
-    from lodestream.local import Home, read_state
+    from lodestream.cli.instance import operator
+    from lodestream.stack import current
     from lodestream.status import gather, without_server
 
-    home = Home.find()
-    if (state := read_state(home)) is None:
-        raise LodeError(nothing_up(home))
+    stack = current()
+    state = stack.state()
     try:
         async with operator() as bus:
-            return await gather(bus, home, state, flow)
+            return await gather(bus, stack, state, flow)
     except Away:
-        return without_server(home, state)
+        return without_server(stack, state)

@@ -34,6 +34,16 @@ class ComposeStack:
         """For people."""
         return f"compose project {self.project}"
 
+    @property
+    def folder(self) -> Path | None:
+        """See Stack: the catalog's folder is in a volume."""
+        return None
+
+    @property
+    def disk(self) -> Path | None:
+        """See Stack: it fills the engine's disk."""
+        return None
+
     @cached_property
     def _containers(self) -> "list[Container]":
         """Every container of the project. Raises LodeError where no engine answers, or there are none."""
@@ -61,6 +71,10 @@ class ComposeStack:
     def quack(self) -> tuple[str, str]:
         """Where DuckDB clients find the catalog, and what they show it. Raises LodeError."""
         return f"quack:{self._address(CATALOG, QUACK_PORT)}", self._secret(places.quack())
+
+    def variables(self) -> dict[str, str]:
+        """See Stack."""
+        return {"LODE_STACK": f"compose:{self.project}"}
 
     def state(self) -> State:
         """Its containers. Raises LodeError where there are none."""

@@ -91,5 +91,14 @@ def open_objects(url: str, work: Path | None = None) -> Objects:
         from lodestream.objects.s3 import S3
 
         return S3(parts, work)
-    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    raise LodeError(f"no object store at {shown!r}: give file:///folder or s3://user:password@host:port/bucket")
+    raise LodeError(f"no object store at {shown(url)!r}: give file:///folder or s3://user:password@host:port/bucket")
+
+
+def shown(url: str) -> str:
+    """The URL of a store as people may see it: without its password; a folder's path."""
+    parts = urlsplit(url)
+    return (
+        unquote(parts.path)
+        if parts.scheme == "file"
+        else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    )

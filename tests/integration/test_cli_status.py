@@ -13,6 +13,7 @@ from lodestream.flow.lint import lint
 from lodestream.idle import until_idle
 from lodestream.local import Home, State
 from lodestream.local.state import Process
+from lodestream.stack import LocalStack
 from lodestream.status import FlowStatus, flow_status, gather
 from lodestream.streams import ask
 from proto import subjects
@@ -42,7 +43,7 @@ async def look(bus: Bus) -> FlowStatus:
 
 async def problems(bus: Bus, folder: Path, *processes: Process) -> list[str]:
     state = State(pid=1, since="", ready=True, processes=list(processes))
-    return (await gather(bus, Home(folder), state)).problems
+    return (await gather(bus, LocalStack(Home(folder)), state)).problems
 
 
 async def test_what_waits_and_what_is_in_flight(bus: Bus) -> None:
@@ -83,9 +84,9 @@ async def test_a_process_that_ends_again_and_again_is_told(bus: Bus, tmp_path: P
 
 async def test_status_of_one_flow_only_where_there_is_one(bus: Bus, tmp_path: Path) -> None:
     state = State(pid=1, since="")
-    assert [flow.flow for flow in (await gather(bus, Home(tmp_path), state, "f")).flows] == ["f"]
+    assert [flow.flow for flow in (await gather(bus, LocalStack(Home(tmp_path)), state, "f")).flows] == ["f"]
     with pytest.raises(LodeError, match="no flow 'g' is deployed"):
-        await gather(bus, Home(tmp_path), state, "g")
+        await gather(bus, LocalStack(Home(tmp_path)), state, "g")
 
 
 async def test_waiting_ends_when_the_time_is_up(bus: Bus) -> None:
