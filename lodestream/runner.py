@@ -129,6 +129,8 @@ class Runner:
             return Input(self._decode(delivery.data), delivery.subject, delivery.data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Malformed("malformed message", str(error)) from None
+        except RecursionError:
+            raise Malformed("malformed message", "nested too deeply") from None
 
     async def _make(self, item: Input, delivery: Delivery) -> None:
         """Answer from the memo or work, then ack; an outage is no message's fault, so it is held until that is over."""
@@ -176,6 +178,7 @@ class Runner:
             item.raw,
             parked=delivery.parked,
             crowded=delivery.crowded,
+            wanted=item.wanted,
         )
 
     async def _work(self, item: Input, job: Job, memo: Memo | None, headers: dict[str, str] | None) -> None:
