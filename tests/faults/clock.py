@@ -118,12 +118,15 @@ async def hurry(nc: Client) -> None:
         await ask(nc, f"CONSUMER.CREATE.{consumer.stream}.{consumer.durable}", body)
 
 
-async def again(nc: Client, dice: random.Random) -> int:
-    """Offer every message of the stream to each node that takes it once more, in any order; gives how many."""
+async def again(nc: Client, dice: random.Random, number: int) -> int:
+    """Offer every message of the stream to each node that takes it once more, in any order; gives how many.
+
+    Each `number` is an offer of its own.
+    """
     js, record = nc.jetstream(), await load_deployed(nc, FLOW)
     stored = [(msg.subject, msg.data) async for msg in held(js, subjects.stream(FLOW), subjects.everything(FLOW))]
     offers = [
-        (offered_on(FLOW, node.type, name, subject, 0), Again(id="x", subject=subject, input=msgspec.Raw(data)))
+        (offered_on(FLOW, node.type, name, subject, number), Again(id="x", subject=subject, input=msgspec.Raw(data)))
         for subject, data in stored
         for name, node in record.nodes.items()
         if subject.rpartition(".")[0] + ".*" in node.wires
@@ -169,11 +172,11 @@ async def troubled(folder: Path, size: Size, dice: random.Random) -> tuple[dict[
                 await sow(bus.nc, dice.sample(seeds, len(seeds)) if turn < 2 else dice.sample(seeds, 5))
                 await asyncio.to_thread(deploy_by, hands, dice.choice([SLOW, OTHER]), dice.choice(CLOCKS))
                 await hurry(bus.nc)
-                offered += await again(bus.nc, dice) if turn == size.rounds // 2 else 0
+                offered += await again(bus.nc, dice, turn) if turn == size.rounds // 2 else 0
                 await asyncio.sleep(dice.uniform(0, 2))
             await asyncio.to_thread(deploy_by, hands, SLOW, dice.choice(CLOCKS))
             await quiet(bus.nc, size.patience)
-            offered += await again(bus.nc, dice)
+            offered += await again(bus.nc, dice, size.rounds)
             await quiet(bus.nc, size.patience)
             robbing.cancel()
             left = await leftovers(bus.nc)
@@ -183,8 +186,8 @@ async def troubled(folder: Path, size: Size, dice: random.Random) -> tuple[dict[
             seen = {
                 "handed back": thief.handed_back,
                 "offered again": offered,
-                "done": pieces,
-                "by two at once": shared,
+                "pieces of work": pieces,
+                "done by two at once": shared,
             }
             return await outcome(bus.nc), seen
 
