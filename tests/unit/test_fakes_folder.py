@@ -238,9 +238,9 @@ def test_commands_show_before_they_do(lode: partial[Ended], tmp_path: Path) -> N
     root = filled(tmp_path / "v", **{strange + "_mp4": VIDEO, "b_mp4": VIDEO, "sorry_mp4": b"<html>"})
     before = sorted(root.iterdir())
     said = lode("scan", str(root)).stdout
-    assert "1 fake\n  sorry.mp4  6 B  a page named as video\n" in said
+    assert "1 fake\n  6 B  a page named as video  sorry.mp4\n" in said
     assert "1 duplicate in 1 group, 10.3 kB to be saved\n" in said
-    assert "  a\\udcff\\n.mp4           copy\n" in said
+    assert "  10.3 kB  copy  a\\udcff\\n.mp4\n" in said
     told = json.loads(lode("scan", str(root), "--json").stdout)
     assert (told["files"], told["bytes_to_be_saved"], len(told["fakes"])) == (3, len(VIDEO), 1)
     dry = lode("cleanup", str(root))
