@@ -54,6 +54,7 @@ async def seed(
 async def _seeds(flow: str, values: tuple[str, ...], file: Path | None, given: dict[str, Any]) -> int:
     from lodestream.cli import output
     from lodestream.cli.instance import operator
+    from lodestream.cli.seed_lines import collectors
     from lodestream.cli.wording import plural
     from lodestream.flow import store
     from proto import subjects
@@ -63,7 +64,9 @@ async def _seeds(flow: str, values: tuple[str, ...], file: Path | None, given: d
         raise click.UsageError("no seeds; give values, --file FILE, or - to read lines", click.get_current_context())
     payloads = [payload(line, given) for line in lines]
     async with operator() as bus:
-        await store.load_deployed(bus.nc, flow)
+        deployed = await store.load_deployed(bus.nc, flow)
+        if given.get("kind") == "records":
+            collectors(deployed)
         js = bus.nc.jetstream()
         for each in payloads:
             await js.publish(subjects.seeds(flow), each)

@@ -87,10 +87,7 @@ class Sender:
     def __init__(self, bus: "Bus", flow: "Deployed", value: str):
         """`value` names the lines: an absolute path. Raises LodeError where no node of the flow collects records."""
         self._js, self._flow, self._value = bus.nc.jetstream(), flow.flow, value
-        self._collectors = list(_collectors(flow))
-        if not self._collectors:
-            add = "add one, fed by the node that takes seeds, such as: lines: {type: records, from: seeds}"
-            raise LodeError(f"no node of flow {flow.flow} collects records; {add}")
+        self._collectors = collectors(flow)
         self.told = Told()
         self._first, self._chunk, self._size = 1, [""], 0
         self._seen: set[int] = set()
@@ -196,6 +193,14 @@ async def _blocks(file: BinaryIO) -> AsyncIterator[bytes | None]:
         yield data
         if not data:
             return
+
+
+def collectors(flow: "Deployed") -> list[Collector]:
+    """The nodes of a flow that collect records. Raises LodeError where there is none."""
+    if found := list(_collectors(flow)):
+        return found
+    add = "add one, fed by the node that takes seeds, such as: lines: {type: records, from: seeds}"
+    raise LodeError(f"no node of flow {flow.flow} collects records; {add}")
 
 
 def _collectors(flow: "Deployed") -> Iterator[Collector]:

@@ -42,7 +42,10 @@ def read(page: Page, first: str, items: str, cursor: str, param: str) -> Content
     token = _cursor(body, page, cursor)
     if not token:
         return Content(_items(body, items), "", "")
-    link = with_parameter(first, param, token) if param else urljoin(page.url, token)
+    try:
+        link = with_parameter(first, param, token) if param else urljoin(page.url, token)
+    except ValueError:
+        raise Unclear(f"what should lead to the next page is no URL: {token[:80]!r}") from None
     return Content(_items(body, items), token, link)
 
 

@@ -99,6 +99,14 @@ def test_a_seed_of_an_api_and_another_round_of_it(lode: Lode, api: PagedApi, tmp
     assert "records " + url in lode("show", newest["seed"]).stdout.replace("records: ", "records ")
 
 
+def test_a_flow_without_a_collector_takes_no_records(lode: Lode, tmp_path: Path) -> None:
+    file = tmp_path / "bare.yaml"
+    file.write_text("flow: bare\nnodes:\n  seeds: {type: intake}\n  find: {type: discover, from: seeds}\n")
+    lode("flow", "deploy", str(file))
+    for more in (["--records", str(file)], ["--kind", "records", "https://example.org/x"]):
+        assert "no node of flow bare collects records" in lode("seed", "bare", *more, status=1).stderr
+
+
 def test_exports_are_files_of_their_own(lode: Lode, tmp_path: Path) -> None:
     lode("seed", "prices", "--records", "-", stdin='{"id": "only"}\n')
     lode("wait", "prices", "--timeout", "90s")

@@ -72,6 +72,11 @@ def test_what_follows_a_page(body: Any, link: str, cursor: str, param: str, foll
     assert read(page(body, link), FIRST, "", cursor, param).next == following
 
 
+def test_a_link_that_is_no_url_is_said() -> None:
+    with pytest.raises(Unclear, match=r"no URL: 'http://\[x'"):
+        read(page({"rows": [], "next": "http://[x"}), FIRST, "", "", "")
+
+
 def test_a_parameter_takes_the_place_of_the_one_before_and_leaves_the_others_as_they_are() -> None:
     assert with_parameter(f"{FIRST}&c=1", "c", "2") == f"{FIRST}&c=2"
     assert with_parameter("http://x/", "c", "2") == "http://x/?c=2"
