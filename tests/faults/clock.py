@@ -24,7 +24,7 @@ from lodestream.bus.reader import held
 from lodestream.deadletters import offer, offered_on
 from lodestream.flow.model import Consumer
 from lodestream.flow.store import load_deployed
-from lodestream.streams import SECOND, ask
+from lodestream.streams import SECOND
 from proto import subjects
 from proto.messages import Again
 from tests.faults import figures
@@ -50,16 +50,20 @@ ACK_WAIT = 1
 DAY = 86_400.0
 CLOCKS = (-400 * DAY, -3600.0, 7.0, 3600.0, 400 * DAY)
 """Seconds by which clocks are wrong."""
-DEPLOY = """
+DEPLOY = f"""
 import asyncio, sys
 from lodestream.bus import connect
+from lodestream.flow import consumers
 from tests.faults.live import put
+consumers.SETTINGS["ack_wait"] = {ACK_WAIT * SECOND}
+consumers.deliveries = lambda kind: -1
 async def main():
     bus = await connect(sys.argv[1], patience=20)
     await put(bus.nc, sys.argv[2])
     await bus.close()
 asyncio.run(main())
 """
+"""Deploys so that the server gives up on workers sooner than they work, but never on messages."""
 
 
 class Size(NamedTuple):
@@ -73,7 +77,7 @@ class Size(NamedTuple):
     patience: float
 
 
-FULL, SHORT = Size(150, 10, 3, 600), Size(8, 2, 2, 100)
+FULL, SHORT = Size(150, 10, 3, 900), Size(8, 2, 2, 150)
 
 
 class Thief:
@@ -107,15 +111,6 @@ class Thief:
         delay = self.dice.uniform(0.01, 2) if first else 0.01
         self.handed_back += first
         await self.nc.publish(reply, b'-NAK {"delay": %d}' % int(delay * 1e9))
-
-
-async def hurry(nc: Client) -> None:
-    """Let the server give up on workers sooner than they work, but never on messages."""
-    for consumer in (await load_deployed(nc, FLOW)).consumers():
-        info = await ask(nc, f"CONSUMER.INFO.{consumer.stream}.{consumer.durable}", {}) or {}
-        config = info["config"] | {"ack_wait": ACK_WAIT * SECOND, "max_deliver": -1}
-        body = {"stream_name": consumer.stream, "config": config, "action": "update"}
-        await ask(nc, f"CONSUMER.CREATE.{consumer.stream}.{consumer.durable}", body)
 
 
 async def again(nc: Client, dice: random.Random, number: int) -> int:
@@ -162,7 +157,6 @@ async def troubled(folder: Path, size: Size, dice: random.Random) -> tuple[dict[
     with start_nats(folder) as server, Hands(server.url, folder) as hands:
         async with instance(server.url, folder) as bus:
             deploy_by(hands, SLOW, dice.choice(CLOCKS))
-            await hurry(bus.nc)
             thief = Thief(bus.nc, dice)
             robbing = asyncio.create_task(thief.run())
             for ahead in (0.0, *dice.sample(CLOCKS, size.teams - 1)):
@@ -171,7 +165,6 @@ async def troubled(folder: Path, size: Size, dice: random.Random) -> tuple[dict[
             for turn in range(size.rounds):
                 await sow(bus.nc, dice.sample(seeds, len(seeds)) if turn < 2 else dice.sample(seeds, 5))
                 await asyncio.to_thread(deploy_by, hands, dice.choice([SLOW, OTHER]), dice.choice(CLOCKS))
-                await hurry(bus.nc)
                 offered += await again(bus.nc, dice, turn) if turn == size.rounds // 2 else 0
                 await asyncio.sleep(dice.uniform(0, 2))
             await asyncio.to_thread(deploy_by, hands, SLOW, dice.choice(CLOCKS))

@@ -41,7 +41,7 @@ class Size(NamedTuple):
     """Seconds for which a worker hangs at most."""
 
 
-FULL, SHORT = Size(50, 2000, 900, 27), Size(15, 200, 90, 3)
+FULL, SHORT = Size(50, 2000, 900, 27), Size(15, 200, 150, 3)
 
 
 class Author:

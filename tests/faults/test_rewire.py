@@ -7,6 +7,7 @@ import pytest
 from tests.faults.rewire import SHORT, run
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [3])
 async def test_the_end_is_that_of_the_last_flow_run_alone(tmp_path: Path, seed: int) -> None:
     seen = await run(tmp_path, seed, SHORT)
