@@ -176,6 +176,8 @@ async def add(what: tuple[str, ...], note: str) -> None:
             if there is None and await shelf.add(entry):
                 output.show(f"added  {entry}")
                 new += 1
+                if entry.kind == "sha256" and (video := await shelf.stored(entry.what)):
+                    output.note(f"A video with these bytes is stored; to be rid of it: lode forget {video}")
             else:
                 output.show(f"known already  {await shelf.full(there or entry)}")
     if new:

@@ -102,9 +102,17 @@ class _Meter:
 
 @asynchronous
 async def _library() -> Any:
+    """All that is known; what is built in where the instance's own cannot be read."""
+    from lodestream.cli import output
     from lodestream.cli.fakes_shelf import library
+    from lodestream.errors import LodeError
+    from lodestream.fakes import Library
 
-    return await library()
+    try:
+        return await library()
+    except LodeError as error:
+        output.note(f"only what is built in is known: {error}")
+        return Library()
 
 
 def _delete(deletions: "list[Deletion]", root: Path, as_json: bool) -> int:

@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from lodestream.blobs import Blob
 from lodestream.fakes.entries import KINDS, Entry, read
 from lodestream.fakes.library import Library
 from lodestream.objects import Objects
@@ -96,6 +97,14 @@ class Shelf:
     async def seen(self, sha256: str, origin: str, sighting: Sighting) -> bool:
         """Note an origin of some bytes; whether it is new."""
         return await self._objects.create(keys.fake_seen(sha256, origin), msgspec.json.encode(sighting))
+
+    async def stored(self, sha256: str) -> str:
+        """The id of a video that is stored and has these bytes; empty where there is none."""
+        try:
+            blob = msgspec.json.decode(await self._objects.get(keys.content(sha256)), type=Blob)
+        except (KeyError, msgspec.DecodeError):
+            return ""
+        return keys.media_of(blob.key) if await self._objects.stat(blob.key) else ""
 
     async def unseen(self, sha256: str, origin: str) -> None:
         """Take back what was noted of an origin."""

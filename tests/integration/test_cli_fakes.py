@@ -85,7 +85,11 @@ def test_a_placeholder_is_suspected_confirmed_refused_and_taken_back(lode: Lode,
     assert f"Suspected: 1 file from more than {SUSPECT} unrelated URLs each" in shown.stdout
     assert f"lode fakes add {sha256[:16]}" in shown.stderr
 
-    assert lode("fakes", "add", sha256[:16], "--note", "sorry").stdout == f"added  sha256 {sha256} (sorry)\n"
+    added = lode("fakes", "add", sha256[:16], "--note", "sorry")
+    assert added.stdout == f"added  sha256 {sha256} (sorry)\n"
+    [media] = rows(lode, f"select media_id from media where sha256 = '{sha256}'")
+    assert "A video with these bytes is stored; to be rid of it: lode forget " in added.stderr
+    assert media["media_id"][:4] in added.stderr
     assert stats(lode)["suspected"] == []
     mine("second")
     refused = rows(lode, "select reason, detail, count(*) as n from rejects where flow = 'second' group by all")

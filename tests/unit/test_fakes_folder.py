@@ -263,6 +263,13 @@ def test_cleanup_names_its_log_and_does_nothing_twice(lode: partial[Ended], tmp_
     assert json.loads(lode("cleanup", str(root), "--yes", "--json").stdout) == told
 
 
+def test_a_scan_does_without_a_library_that_cannot_be_read(tmp_path: Path) -> None:
+    home = filled(tmp_path / "home", instance_json=b'{"format": 0}')
+    ended = run_lode(home, "fakes", "scan", str(filled(tmp_path / "v", none_mp4=b"")))
+    assert "known: the empty file" in ended.stdout
+    assert ended.stderr.startswith("only what is built in is known: ")
+
+
 def test_an_object_store_is_not_cleaned_up(tmp_path: Path) -> None:
     home = filled(tmp_path / "home", instance_json=b"{}", objects__media__a_mp4=VIDEO)
     said = run_lode(home, "fakes", "cleanup", str(home / "objects"), "--yes", status=1).stderr

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from lodestream.errors import LodeError
@@ -63,6 +65,22 @@ def test_a_pattern_fits(pattern: str, url: str, fits: bool) -> None:
 def test_what_is_no_pattern_is_refused(text: str) -> None:
     with pytest.raises(BadPattern):
         Pattern.read(text)
+
+
+ANY = st.one_of(st.text(max_size=300), st.text("ab.*#?=&%/:[]12 +", max_size=60).map(lambda text: f"a.org{text}"))
+
+
+@given(ANY, ANY)
+@example("example.org/a?b=%e9&c=*", "https://example.org/a?c=1&b=\udce9")
+@example("a.org/*?x=*", "http://a.org:99999999/?x")
+def test_any_text_is_a_pattern_or_refused(text: str, url: str) -> None:
+    try:
+        pattern = Pattern.read(text)
+    except BadPattern:
+        return
+    assert Pattern.read(pattern.text).text == pattern.text
+    assert Patterns([text]).find(url) in (None, pattern.text)
+    assert Patterns([text]).find(f"http://{pattern.host or 'a.org'}/{url}") in (None, pattern.text)
 
 
 def test_no_url_makes_a_pattern_slow() -> None:
