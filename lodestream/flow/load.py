@@ -1,6 +1,7 @@
 """Reads YAML with the line and column of everything, and refuses what is not plain data of a sensible size."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ VALUES = 20_000
 DEEPEST = 32
 SHOWN = 160
 """Letters of what a parser says; it quotes the file."""
+_HALF = re.compile("[\ud800-\udfff]")
 _SCALARS = ("int", "float", "bool", "null")
 
 
@@ -124,6 +126,7 @@ class _Reader:
         if depth > DEEPEST:
             raise _TooMuch("nested too deeply, or an alias that holds itself")
         line, column = _at(node)
+        self._mend(node)
         if isinstance(node, MappingNode):
             return Spot(self._mapping(node, depth), line, column, key=key)
         if isinstance(node, SequenceNode):
@@ -133,6 +136,7 @@ class _Reader:
     def _mapping(self, node: MappingNode, depth: int) -> dict[str, Spot]:
         found: dict[str, Spot] = {}
         for name, value in node.value:
+            self._mend(name)
             if not isinstance(name, ScalarNode):
                 self.problems.append(Problem(*_at(name), "a key that is not a plain name"))
             elif name.value in found:
@@ -141,6 +145,14 @@ class _Reader:
             else:
                 found[name.value] = self.spot(value, depth + 1, _at(name))
         return found
+
+    def _mend(self, node: Node) -> None:
+        """Joins the two halves in which JSON escapes a letter beyond U+FFFF."""
+        if not isinstance(node, ScalarNode) or not _HALF.search(node.value):
+            return
+        node.value = node.value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        if "\ufffd" in node.value:
+            self.problems.append(Problem(*_at(node), "half a letter (a lone surrogate) in it"))
 
     def _scalar(self, node: Node) -> Any:
         kind = str(node.tag).rpartition(":")[2]

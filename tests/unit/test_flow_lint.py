@@ -98,7 +98,9 @@ def test_one_wrong_node(line: str, expected: str) -> None:
         ("flow: \x00", "1:7: a character that YAML does not allow (U+0000)"),
         ("flow: *f", "1:7: found undefined alias 'f'"),
         ("*" * 5000, "1:1: found undefined alias '" + "*" * 100),
-        (f"{'k' * 5000}: 1\n{'k' * 5000}: 2", f"2:1: duplicate key '{'k' * 40}', first on line 1"),
+        ('flow: "\\ud83e"', "1:7: half a letter"),
+        ('flow: f\nnodes: {"\\udd38": {}}', "2:9: half a letter"),
+        (f"{'k' * 1000}: 1\n{'k' * 1000}: 2", f"2:1: duplicate key '{'k' * 40}', first on line 1"),
         ("x" * (LONGEST + 1), "1:1: longer than 256 KiB"),
         ("[" * 5000, "1:1: nested too deeply"),
         ("flow: f\nnodes: &n {s: *n}", "1:1: nested too deeply, or an alias that holds itself"),
@@ -116,6 +118,14 @@ def test_aliases_are_written_out_within_reason() -> None:
     flow, _ = lint(shared, types())
     assert flow is not None
     assert flow.nodes["b"].given == {"max_height": 720}
+
+
+def test_a_letter_may_be_written_as_json_escapes_it() -> None:
+    flow, problems = lint(
+        HEAD + '  g: {type: get, from: find, labels: {"\\ud83e\\udd38": "\\ud83e\\udd38"}}\n', types()
+    )
+    assert flow, problems
+    assert flow.nodes["g"].given["labels"] == {"🤸": "🤸"}
 
 
 def test_a_cycle_is_named_from_giver_to_taker() -> None:
