@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _UNLIMITED = 100_000
 """Columns of a pipe: nothing is cut or folded in plain text."""
+LONGEST = 800
+"""Letters of an error, which may quote what it was given."""
 LEGIBLE, LEAST = 32, 6
 """Letters of a cell that can be read when more of it is folded, and that are shown when more of it is cut."""
 
@@ -140,6 +142,7 @@ def note(text: str) -> None:
 def fail(text: str) -> None:
     """Say on one line of stderr what went wrong."""
     line = clean(" ".join(text.split()))
+    line = line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
     red = is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
     sys.stderr.write(f"\x1b[31mlode:\x1b[0m {line}\n" if red else f"lode: {line}\n")
 

@@ -75,6 +75,11 @@ def test_failures_stay_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "lode: first second�[2J\n"
 
 
+def test_a_failure_quotes_no_more_than_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    output.fail("x" * 10_000)
+    assert capsys.readouterr().err == f"lode: {'x' * output.LONGEST}...\n"
+
+
 def test_heads_that_are_all_empty_take_no_line() -> None:
     assert printed(output.table(["", ""], [["a", None]])) == "a\n"
 
