@@ -123,10 +123,12 @@ async def test_a_bug_and_a_malformed_message_become_dead_letters_and_the_node_li
         runner = await made.run(declare(handler, memo=False))
         await made.publisher.publish("flow.t.x.source.out.junk", b'{"type":"media"}')
         await made.publisher.publish("flow.t.x.source.out.noise", b"\xff\xfe\x00")
+        await made.publisher.publish("flow.t.x.source.out.deep", b'{"a":' * 60_000)
         await made.offer(candidate(1), candidate(2), candidate(3))
         await eventually(lambda: _idle(made))
         letters = {m.entity: m for m in (await made.stored("dead.>", subjects.DEAD)).values()}
-        assert set(letters) == {"junk", "noise", "web-1"}
+        assert set(letters) == {"junk", "noise", "deep", "web-1"}
+        assert (letters["deep"].detail, letters["deep"].attempts) == ("nested too deeply", [])
         assert letters["web-1"].reason == "bad title"
         assert letters["noise"].input_encoding == "base64"
         assert letters["junk"].detail == "Invalid value 'media' - at `$.type`"
