@@ -45,7 +45,15 @@ class Ended(NamedTuple):
 
 def run_lode(home: Path, *arguments: str, status: int = 0, stdin: str = "", **environment: str) -> Ended:
     """Run `lode` in this process, with `home`; what it prints goes into pipes, so to say. It must end with `status`."""
-    out, err, given = (io.TextIOWrapper(io.BytesIO(text)) for text in (b"", b"", stdin.encode()))
+    ended, said = run_lode_anyhow(home, *arguments, stdin=stdin, **environment)
+    assert ended == status, f"lode {' '.join(arguments)}: {ended}\n{said.stdout}{said.stderr}"
+    return said
+
+
+def run_lode_anyhow(home: Path, *arguments: str, stdin: str = "", **environment: str) -> tuple[object, Ended]:
+    """As `run_lode`, however it ends: its exit status, and what it printed."""
+    out, given = (io.TextIOWrapper(io.BytesIO(text)) for text in (b"", stdin.encode()))
+    err = io.TextIOWrapper(io.BytesIO(), errors="backslashreplace")
     with (
         mock.patch.dict(os.environ, {"LODE_HOME": str(home), **environment}),
         mock.patch.object(sys, "stdin", given),
@@ -56,9 +64,7 @@ def run_lode(home: Path, *arguments: str, status: int = 0, stdin: str = "", **en
             ended: object = entry.run(list(arguments))
         except SystemExit as left:
             ended = left.code
-    said = Ended(_printed(out), _printed(err))
-    assert ended == status, f"lode {' '.join(arguments)}: {ended}\n{said.stdout}{said.stderr}"
-    return said
+    return ended, Ended(_printed(out), _printed(err))
 
 
 def _printed(file: io.TextIOWrapper) -> str:
