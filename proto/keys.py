@@ -28,7 +28,8 @@ def same(media_id: str, form: str) -> str:
     return f"media/{media_id}/{form}.same"
 
 
-MEDIA, FRAMES, RECORDS, LIBRARY, ATTEMPTS = "media/", "frames/", "records/", "fakes/", "memo/attempts/"
+MEDIA, FRAMES, RECORDS, ATTEMPTS = "media/", "frames/", "records/", "memo/attempts/"
+FAKES, SEEN, REFUSED = "fakes/entries/", "fakes/seen/", "fakes/refused/"
 """Beginnings of keys, for the rights of those who read and write there."""
 
 
@@ -87,10 +88,6 @@ def claim(flow: str, recipe: str, sha256: str) -> str:
     return f"memo/fetch/{recipe}/claims/{flow}/{sha256}"
 
 
-FAKES = "fakes/entries/"
-"""Begins the key of every entry of the library of fakes."""
-
-
 def fake(verdict: str, kind: str, name: str) -> str:
     """One entry of the library of fakes; the key says all of it but its note."""
     return f"{FAKES}{verdict}.{kind}.{name}"
@@ -98,12 +95,12 @@ def fake(verdict: str, kind: str, name: str) -> str:
 
 def fake_seen(sha256: str = "", origin: str = "") -> str:
     """Notes that these bytes came from an origin; without one, begins the keys of all of them."""
-    return f"fakes/seen/{sha256}/{origin}" if sha256 else "fakes/seen/"
+    return f"{SEEN}{sha256}/{origin}" if sha256 else SEEN
 
 
 def fake_refused(kind: str, what: str, refusal: str = "") -> str:
     """Notes a video whose bytes an entry refused, by recipe and id; without them, begins the keys of all of them."""
-    return f"fakes/refused/{kind}/{what}/{refusal}"
+    return f"{REFUSED}{kind}/{what}/{refusal}"
 
 
 def collection(name: str) -> str:
@@ -123,7 +120,7 @@ def record(record_id: str) -> str:
 
 TOMBSTONES = "forgotten/"
 """Begins the key of every tombstone."""
-ABOUT_VIDEOS = ("media/", "frames/", "vectors/", "memo/", "archive/", "fakes/seen/", "fakes/refused/", "records/")
+ABOUT_VIDEOS = (MEDIA, FRAMES, "vectors/", "memo/", "archive/", SEEN, REFUSED, RECORDS)
 """Beginnings of keys that have the id of a video or a seed, or the digest of its bytes, as one of their parts."""
 
 

@@ -91,6 +91,7 @@ NODE = Node(
     handler=handle,
     settle=settle,
     concurrency=8,
-    writes=(keys.MEDIA, keys.LIBRARY),
+    reads=(keys.FAKES,),
+    writes=(keys.MEDIA, keys.SEEN, keys.REFUSED),
     open=opened,
 )
