@@ -33,7 +33,8 @@ TEAM = ("start", "find", "get", "draw", "turn", "spin", "get", "turn")
 class Size(NamedTuple):
     """How much of it."""
 
-    deploys: int
+    changes: int
+    """Deploys, and now and then a pause or a resumption."""
     seeds: int
     patience: float
     """Seconds until it must be done."""
@@ -41,7 +42,7 @@ class Size(NamedTuple):
     """Seconds for which a worker hangs at most."""
 
 
-FULL, SHORT = Size(50, 2000, 900, 27), Size(15, 200, 150, 3)
+FULL, SHORT = Size(60, 2000, 900, 27), Size(15, 200, 150, 3)
 
 
 class Author:
@@ -117,8 +118,8 @@ class Rewirer:
     async def run(self) -> None:
         """All of it; every node works in the end."""
         await put(self.nc, self.author.text())
-        for turn in range(self.size.deploys):
-            one, all_of_them = turn * self.size.seeds, self.size.deploys
+        for turn in range(self.size.changes):
+            one, all_of_them = turn * self.size.seeds, self.size.changes
             await sow(self.nc, names(one // all_of_them, (one + self.size.seeds) // all_of_them))
             what = self.dice.choice(self.CHANGES if self.dice.random() < 0.7 else self.OTHERS)
             await (self._other(what) if what in self.OTHERS else self._change(what))
@@ -171,7 +172,10 @@ async def rewired(folder: Path, size: Size, dice: random.Random) -> tuple[dict[s
             left = await leftovers(bus.nc)
             assert not left, left
             state = (await bus.nc.jetstream().stream_info(subjects.stream(FLOW))).state
-            seen = {"changes": dict(sorted(rewirer.done.items())), "messages stored": state.messages}
+            done = rewirer.done
+            deploys = sum(done.values()) - done["pause"] - done["resume"]
+            what = ", ".join(f"{count} {name}" for name, count in sorted(done.items()) if count)
+            seen = {"deploys": deploys, "changes": what, "messages stored": state.messages}
             return await outcome(bus.nc), rewirer.author.text(), seen | {"s of changes": changing, "s": since(started)}
 
 
@@ -203,7 +207,7 @@ async def run(folder: Path, seed: int, size: Size) -> dict[str, Any]:
     assert not more, f"{len(more)} outputs too many, such as {more[:5]}\n{text}"
     other = [subject for subject in wanted if wanted[subject] != found[subject]]
     assert not other, f"{len(other)} outputs say something else, such as {other[:5]}"
-    return {"deploys": size.deploys, "outputs": len(wanted), **seen, "s alone": seconds}
+    return {**seen, "outputs": len(wanted), "s alone": seconds}
 
 
 def main() -> None:

