@@ -8,12 +8,14 @@ from lodestream.cli.commands import asynchronous, examples
 from proto import keys, subjects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from lodestream.bus import Bus
     from lodestream.forget.plan import Plan
     from lodestream.objects import Objects
 
+PATIENCE = 10.0
+"""Seconds that the catalog has to delete its rows."""
 FEW = 5
 """Addresses that are named; of more, how many there are."""
 
@@ -41,14 +43,12 @@ async def forget(what: str | None, yes: bool, allow_again: bool, listed: bool, u
     bytes under other addresses go as well. A tombstone keeps it from being mined again, from anywhere. Of a seed goes
     what no other seed led to. If it is cut short, do it again, or the instance finishes it within minutes.
     """
-    from lodestream.cli.instance import operator
-    from lodestream.local import Home
-    from lodestream.objects import open_objects
+    from lodestream.cli import instance
 
     if sum((what is not None, listed, undo is not None)) != 1:
         raise click.UsageError("Name one video, seed or source, or give --ls, or --undo ID.")
-    async with operator() as bus:
-        objects = open_objects(Home.find().objects.as_uri())
+    async with instance.operator() as bus:
+        objects = instance.objects()
         if listed:
             await _list(objects)
         elif undo:
@@ -59,47 +59,71 @@ async def forget(what: str | None, yes: bool, allow_again: bool, listed: bool, u
 
 async def _forget(bus: "Bus", objects: "Objects", what: str, yes: bool, again: bool) -> None:
     from lodestream.cli import output
+    from lodestream.flows import deployed_flows
     from lodestream.forget.plan import plan
     from lodestream.forget.work import forget
 
     made = await plan(bus, objects, what)
-    shown = _lines(made)
     snapshots = [found.key async for found in objects.list(keys.snapshot(""))]
-    output.show(*shown)
+    _show(made, await deployed_flows(bus))
     if not yes:
-        output.note("\nNothing was changed. To forget it: lode forget WHAT --yes".replace("WHAT", what))
+        output.note(f"\nNothing was changed. To forget it: lode forget {what} --yes")
     else:
         await forget(bus, objects, made, again=again)
         come = (
             "It may be mined again." if again else f"It will not come back; see: lode forget --undo {made.stone.ident}"
         )
         output.note(f"\nForgotten. {come}")
+        if not await _rows_are_gone(bus):
+            output.note(
+                "The catalog has not come to it yet: it deletes the rows when it reads on; see: lode catalog status"
+            )
     if snapshots:
-        output.note("Parquet snapshots still hold its rows, as do copies of them: make one anew: lode catalog snapshot")
+        output.note("Parquet snapshots of before hold its rows still; afterwards make one anew: lode catalog snapshot")
 
 
-def _lines(made: "Plan") -> list[str]:
+async def _rows_are_gone(bus: "Bus") -> bool:
+    """Whether the catalog has read all that there is, waited for a few seconds."""
+    import asyncio
+
+    import nats.errors
+
+    from lodestream.catalog import ask
+    from lodestream.errors import LodeError
+
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while (await ask(bus.nc, subjects.CATALOG_STATUS, seconds=0))["lag"]:
+                await asyncio.sleep(0.2)
+    except (TimeoutError, LodeError, nats.errors.Error):
+        return False
+    return True
+
+
+def _show(made: "Plan", deployed: "Collection[str]") -> None:
     """What would go, for people."""
+    from lodestream.cli import output
     from lodestream.cli.wording import plural, size
 
     stone, found = made.stone, made.found
-    lines = [f"{stone.kind} {stone.ident}" + (", forgotten before; this is what is left" if made.begun else "")]
-    lines += _addresses(made)
-    for stream, kinds in sorted(found.kinds.items()):
-        lines.append(f"  {_place(stream)}  {_counted(kinds)}")
-    if found:
-        lines.append("  catalog  a row for each of these messages")
+    output.show(f"{stone.kind} {stone.ident}" + (", forgotten before; this is what is left" if made.begun else ""))
+    output.show(*_addresses(made))
+    rows = [[f"  {_place(stream, deployed)}", _counted(kinds)] for stream, kinds in sorted(found.kinds.items())]
+    in_flows = sum(sum(kinds.values()) for stream, kinds in found.kinds.items() if stream != subjects.SEEDS)
+    rows.append(["  catalog", plural(in_flows, "row")])
     total = sum(stat.size for stat in made.objects)
-    lines.append(f"  objects  {plural(len(made.objects), 'object')}, {size(total)}{_roots(made)}")
+    rows.append(["  objects", f"{plural(len(made.objects), 'object')}, {size(total)}{_roots(made)}"])
     if made.manifests:
-        lines.append(f"  memory   {plural(len(made.manifests), 'list')} of what other seeds led to, written without it")
+        rows.append(
+            ["  memory", f"{plural(len(made.manifests), 'list')} of what a seed led to, written anew without it"]
+        )
     if stone.kept:
-        lines.append(f"  stays    {plural(len(stone.kept), 'video')} that another seed led to as well")
+        rows.append(["  stays", f"{plural(len(stone.kept), 'video')} that another seed led to as well"])
     if found.mixed:
         where = ", ".join(map(str, found.mixed[:FEW]))
-        lines.append(f"  stays    {plural(len(found.mixed), 'published file')} of seeds that names it among others:")
-        lines.append(f"           message {where} of stream {subjects.SEEDS}; erase by: nats stream rmm")
-    return lines
+        names = f"{plural(len(found.mixed), 'published file')} of seeds that names it among others: message {where}"
+        rows.append(["  stays", f"{names} of stream {subjects.SEEDS}; to erase it: nats stream rmm {subjects.SEEDS} N"])
+    output.show(output.table(["", ""], rows, fold=True))
 
 
 def _addresses(made: "Plan") -> list[str]:
@@ -120,12 +144,13 @@ def _addresses(made: "Plan") -> list[str]:
     return lines
 
 
-def _place(stream: str) -> str:
+def _place(stream: str, deployed: "Collection[str]") -> str:
     if stream == subjects.DEAD:
         return "dead letters"
     if stream == subjects.SEEDS:
         return "published"
-    return f"flow {subjects.flow_of(stream)}"
+    flow = subjects.flow_of(stream)
+    return f"flow {flow}" + ("" if flow in deployed else " (removed)")
 
 
 def _counted(kinds: "Mapping[str, int]") -> str:
@@ -177,4 +202,6 @@ async def _undo(bus: "Bus", objects: "Objects", ident: str) -> None:
         raise LodeError(
             f"it was forgotten with {still[0].kind} {still[0].ident} too: lode forget --undo {still[0].ident}"
         )
-    output.note(f"{ident} may be mined again: publish a seed for it. A seed that is known needs another round.")
+    output.note(
+        f"{ident} may be mined again: publish a seed for it. A seed that was looked at before needs another round."
+    )

@@ -19,18 +19,17 @@ from lodestream.cli.commands import asynchronous, examples
 @click.option("--node", default="", metavar="NODE", help="One node, where several take the message.")
 @asynchronous
 async def replay(what: str, node: str) -> int:
-    """Run a node on a stored message without publishing.
+    """Run a node on a stored message.
 
     Nothing is published, stored or remembered; what is made is compared with what was published then: same, different
     or new. What costs something is done once more: a video that is not stored is downloaded. An ID does where only one
     message is about it. The exit status is 1 where a node fails; with LODE_DEBUG=1 a debugger opens there, and
     breakpoint() works in a node's code.
     """
-    from lodestream.cli.instance import require_up
     from lodestream.debug.replay import Place
     from lodestream.debug.replay import replay as run
-    from lodestream.local import Home, connection
+    from lodestream.stack import current
 
-    home = require_up(Home.find())
-    place = Place(*connection(home), home.objects.as_uri())
+    stack = current()
+    place = Place(*stack.connection(), stack.objects())
     return await run(place, what, node, os.environ.get("LODE_DEBUG") == "1")

@@ -16,7 +16,19 @@ HEARTBEAT = 5.0
 """Seconds between signs of life for the message in hand."""
 
 
-class OneByOne:
+class Alone:
+    """The one place in a worker: what waits keeps it, for nobody else wants it."""
+
+    crowded = False
+
+    async def leave(self, delivery: Delivery) -> None:
+        """See Puller."""
+
+    async def enter(self, delivery: Delivery) -> None:
+        """See Puller."""
+
+
+class OneByOne(Alone):
     """In place of a `Puller`: asks for a message only while no other is in hand in this worker."""
 
     def __init__(
@@ -46,12 +58,6 @@ class OneByOne:
     async def finish(self, grace: float | None) -> None:
         """Wait for that."""
         await asyncio.wait([self._task])
-
-    async def leave(self, delivery: Delivery) -> None:
-        """A message that waits keeps its place: there is but one."""
-
-    async def enter(self, delivery: Delivery) -> None:
-        """See leave."""
 
     async def _run(self) -> None:
         while True:

@@ -13,8 +13,9 @@ import msgspec
 import structlog
 from nats.js.errors import NotFoundError
 
-from lodestream.bus import Bus, connect
+from lodestream.bus import Bus, Delivery, connect
 from lodestream.debug.beside import Beside, FarLeases
+from lodestream.debug.onebyone import Alone
 from lodestream.debug.overlay import Overlay
 from lodestream.debug.screen import legible, say
 from lodestream.debug.stored import Stored, find, takers
@@ -55,25 +56,16 @@ class Heard:
         return True
 
 
-@dataclass
-class Replayed:
-    """In place of a `Delivery`: a stored message, which nobody waits to have answered."""
+class Replayed(Delivery):
+    """A stored message as if it were delivered; nobody waits to have it answered."""
 
-    subject: str
-    data: bytes
-    seq: int
-    attempt: int = 1
-    headers: None = None
-    still_ours: Any = None
+    def __init__(self, message: Stored):
+        self.subject, self.data, self.seq, self.attempt = message.subject, message.data, message.seq, 1
+        self.headers, self.reply, self.still_ours, self.touched = None, "", None, 0.0
+        self._puller = Alone()  # type: ignore[assignment]
 
     async def ack(self) -> None:
         """Nobody waits for it."""
-
-    def parked(self) -> Any:
-        """It keeps its place."""
-        from contextlib import nullcontext
-
-        return nullcontext()
 
 
 async def replay(place: Place, what: str, only: str, debugged: bool) -> int:
@@ -137,7 +129,7 @@ async def _one(
         async with AsyncExitStack() as stack:
             state = await stack.enter_async_context(declaration.open(parts)) if declaration.open else None
             runner = Replaying(flow, name, declaration, settings, parts, state, heard, _work, _stands)  # type: ignore[arg-type]
-            await runner.once(Replayed(message.subject, message.data, message.seq))
+            await runner.once(Replayed(message))
     except Exception as error:
         say("".join(traceback.format_exception(error)) + f"  failed after {time.perf_counter() - started:.2f} s")
         if debugged:
@@ -157,10 +149,10 @@ async def _one(
 class Replaying(Runner):
     """A runner that lets every failure out."""
 
-    async def once(self, delivery: Replayed) -> None:
+    async def once(self, delivery: Delivery) -> None:
         """Work on one message. Raises what goes wrong."""
-        item = self._read(delivery)  # type: ignore[arg-type]
-        await self._make(item, delivery)  # type: ignore[arg-type]
+        item = self._read(delivery)
+        await self._make(item, delivery)
 
 
 async def _work(subject: str, recipe: str, seq: int) -> Any:

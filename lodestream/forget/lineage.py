@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from lodestream.forget.tombs import FORGOTTEN, Tombstone
+from lodestream.forget.tombs import FORGOTTEN, Forgotten, Tombstone
 
 _SHARD = re.compile(r"_s\d{4,}(-[0-9a-f]+)?\Z")
 _RECIPE = re.compile(r"_[0-9a-f]{8}\Z")
@@ -35,9 +35,9 @@ class Said(msgspec.Struct):
 class Lineage:
     """What is to be forgotten; it grows while messages are read, until a whole reading adds nothing."""
 
-    def __init__(self, stone: Tombstone, *, refusals: bool = False) -> None:
-        """`refusals` says whether what was refused because of the tombstone goes as well."""
-        self._refusals = refusals
+    def __init__(self, stone: Tombstone, others: Forgotten | None = None) -> None:
+        """Where `others` are given, the tombstones that stay, what else was refused because of one goes as well."""
+        self._others = others
         self.media, self.contents, self.seeds = set(stone.media), set(stone.contents), set(stone.seeds)
         self.sources = {stone.ident} if stone.kind == "source" else set()
         if stone.kind != "source":
@@ -63,8 +63,8 @@ class Lineage:
     def __contains__(self, said: Said) -> bool:
         if said.type == "forgotten" or said.id in self.kept or said.media_id in self.kept:
             return False
-        if said.reason == FORGOTTEN and not self._refusals:
-            return False
+        if said.reason == FORGOTTEN:
+            return self._others is not None and not self._others.names(said.id)
         return (
             said.id in self.media
             or said.id in self.seeds
@@ -123,6 +123,8 @@ class Lineage:
         self.keys.update({said.object_key, said.page} - {""})
         if said.media_id:
             self.media.add(said.media_id)
+        if said.reason == FORGOTTEN:
+            self.media.add(said.id)
         if said.repeats:
             self.media.update((said.id, said.repeats))
             self._join(said.id, said.repeats)

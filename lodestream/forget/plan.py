@@ -9,7 +9,7 @@ from lodestream.forget import tombs
 from lodestream.forget.lineage import Lineage, Said
 from lodestream.forget.stored import belonging, mentioning, others
 from lodestream.forget.survey import Found, flow_streams, read, survey
-from lodestream.forget.tombs import Kind, Tombstone
+from lodestream.forget.tombs import Forgotten, Kind, Tombstone
 from lodestream.letters import now
 from lodestream.objects import Objects, Stat
 from lodestream.web.identity import canonical
@@ -36,9 +36,14 @@ async def plan(bus: Bus, objects: Objects, what: str) -> Plan:
     return await look(bus, objects, stone, begun=begun is not None)
 
 
-async def look(bus: Bus, objects: Objects, stone: Tombstone, *, begun: bool = False, refusals: bool = False) -> Plan:
-    """All that there is of what a tombstone names, which grows to name all of it. Raises LodeError and Outage."""
-    lineage = Lineage(stone, refusals=refusals)
+async def look(
+    bus: Bus, objects: Objects, stone: Tombstone, *, begun: bool = False, others: Forgotten | None = None
+) -> Plan:
+    """All that there is of what a tombstone names, which grows to name all of it; for `others` see Lineage.
+
+    Raises LodeError and Outage.
+    """
+    lineage = Lineage(stone, others)
     found = await survey(bus, lineage)
     stone.media, stone.contents = sorted(lineage.media), sorted(lineage.contents)
     stone.seeds = sorted(lineage.seeds)
@@ -68,7 +73,9 @@ async def _resolve(bus: Bus, what: str) -> tuple[Kind, str]:
     async for said in _all(bus):
         if said.type == "seed" and said.id == what:
             best["seed"] = what
-        elif said.type in ("candidate", "media", "rejected") and (said.id == what or (url and _url(said.url) == url)):
+        elif said.type in ("candidate", "media", "rejected") and (
+            what in (said.id, said.url) or (url and _url(said.url) == url)
+        ):
             best["video"] = said.id
         elif what in (said.media_id, said.repeats):
             best["video"] = what

@@ -11,7 +11,7 @@ from lodestream.errors import LodeError, Outage
 from lodestream.forget import tombs
 from lodestream.forget.plan import Plan, look
 from lodestream.forget.purge import purge
-from lodestream.forget.tombs import Tombstone
+from lodestream.forget.tombs import Forgotten, Tombstone
 from lodestream.objects import Objects
 
 ROUNDS = 5
@@ -41,7 +41,8 @@ async def forget(bus: Bus, objects: Objects, plan: Plan, *, again: bool = False)
 
 async def lift(bus: Bus, objects: Objects, stone: Tombstone) -> None:
     """Take a tombstone away, after what it refused, which would count as known. Raises LodeError and Outage."""
-    await _clear(bus, objects, await look(bus, objects, stone, refusals=True), refusals=True)
+    others = Forgotten(*[other async for other in tombs.standing(objects) if other.key != stone.key])
+    await _clear(bus, objects, await look(bus, objects, stone, others=others), others)
     await tombs.remove(objects, bus, stone)
 
 
@@ -72,10 +73,10 @@ async def keep_forgotten(bus: Bus, objects: Objects, say: Callable[[str], None])
         await asyncio.sleep(EVERY)
 
 
-async def _clear(bus: Bus, objects: Objects, plan: Plan, *, refusals: bool = False) -> None:
+async def _clear(bus: Bus, objects: Objects, plan: Plan, others: Forgotten | None = None) -> None:
     """Purge until nothing is found."""
     for _ in range(ROUNDS):
         await purge(bus, objects, plan.lineage, plan.found, plan.objects, plan.manifests)
-        plan = await look(bus, objects, plan.stone, refusals=refusals)
+        plan = await look(bus, objects, plan.stone, others=others)
         if not (plan.found or plan.objects or plan.manifests):
             return

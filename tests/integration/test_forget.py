@@ -184,10 +184,22 @@ async def test_an_undone_tombstone_leaves_nothing_in_the_way(made: World) -> Non
     done = await made.forget(ONE)
     no = Rejected(id=ONE, reason="forgotten", source="example.org", recipe=RECIPE)
     await made.say("cats", "fetch", "rejected", no, "")
+    copy = "web-copy"
+    found = await made.candidate("cats", copy, "query-cats")
+    await made.say("cats", "fetch", "rejected", Rejected(id=copy, reason="forgotten", recipe=RECIPE), found)
     await work.lift(made.bus, made.objects, done.stone)
-    assert not [where for where in await made.messages() if ONE in where]
+    assert not [where for where in await made.messages() if ONE in where or copy in where]
     assert [stone async for stone in tombs.standing(made.objects)] == []
     await made.video("cats", ONE, "query-cats", SAME)
+
+
+async def test_an_undone_tombstone_leaves_what_another_refused(made: World) -> None:
+    done = await made.forget(ONE)
+    await made.forget(THREE)
+    no = Rejected(id=THREE, reason="forgotten", source="example.org", recipe=RECIPE)
+    await made.say("cats", "fetch", "rejected", no, "")
+    await work.lift(made.bus, made.objects, done.stone)
+    assert [where for where in await made.messages() if THREE in where]
 
 
 async def test_what_may_be_mined_again_leaves_no_tombstone(made: World) -> None:
