@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lodestream.cli.output import Cell
     from lodestream.fakes.cleanup import Deletion
     from lodestream.fakes.scan import Report
     from lodestream.fakes.walk import File, Found
@@ -47,7 +48,7 @@ def _show_files(files: "list[tuple[File, str]]", root: Path) -> None:
     from lodestream.cli.output import Mark
     from lodestream.cli.wording import size
 
-    rows = [
+    rows: list[list[Cell]] = [
         ["", size(file.size), Mark(what, "good" if what == "keep" else ""), _below(file.path, root)]
         for file, what in files
     ]
