@@ -49,9 +49,9 @@ class Hold(NamedTuple):
 
     waited: bool
     """Whether somebody else had it first: the work may be done."""
-    confirm: Callable[[], Awaitable[None]]
-    """Raises Lost unless it is ours, as the server has it: to be asked before anything is stored that others may have
-    stored since. Costs nothing while it cannot have expired."""
+    confirm: Callable[[], Awaitable[bool]]
+    """Raises Lost unless it is ours, as the server has it; False where it had expired since it was asked last, so that
+    others may have had it and done the work. Costs nothing while it cannot have expired."""
 
 
 class Leases(Protocol):
@@ -71,7 +71,7 @@ class Lease:
     """One entry of the bucket that is ours."""
 
     def __init__(self, subject: str, seq: int, since: float):
-        self.subject, self.seq, self.lost = subject, seq, False
+        self.subject, self.seq, self.lost, self.lapsed = subject, seq, False, False
         self.since = since
         """When it was taken or last renewed."""
         self.idle = since
@@ -184,18 +184,22 @@ class NatsLeases:
             due = [lease for lease in self._held.values() if loop.time() - lease.since > self._ttl / 6]
             await asyncio.gather(*map(self._renew_one, due))
 
-    async def _confirm(self, lease: Lease) -> None:
+    async def _confirm(self, lease: Lease) -> bool:
         """See Hold; while the server is away nobody can have taken it."""
         if asyncio.get_running_loop().time() - lease.since > self._ttl / 2:
             await self._renew_one(lease)
         if lease.lost:
             raise Lost("lease lost", lease.subject)
+        lapsed, lease.lapsed = lease.lapsed, False
+        return not lapsed
 
     async def _renew_one(self, lease: Lease) -> None:
         """An entry that expired while the server was out of reach, and that nobody took since, is made anew."""
         now = asyncio.get_running_loop().time()
         try:
-            seq = await self._store(lease.subject, lease.seq) or await self._store(lease.subject, 0)
+            if (seq := await self._store(lease.subject, lease.seq)) is None:
+                lease.lapsed = True
+                seq = await self._store(lease.subject, 0)
         except Outage:
             return
         if seq:

@@ -15,6 +15,7 @@ from lodestream.children import Children
 from lodestream.errors import Reject
 from lodestream.forget.tombs import FORGOTTEN
 from lodestream.job import Job
+from lodestream.leases import Lost
 from proto import ids, keys
 from proto.messages import Candidate, Media
 from services.fetch import local, stored
@@ -54,13 +55,15 @@ class Fetcher:
                 key = keys.media(candidate.id, form, got.sha256, facts.extension)
                 media = _media(candidate, got, facts, key)
                 again = partial(self.fakes.repeated, media, job)
-                await hold.confirm()
+                if not await hold.confirm() and (known := await stored.find(candidate.id, form, job.objects)):
+                    return await self._known(candidate, job, known)  # by whoever had the lease meanwhile
                 if keys.carries(job.wanted, got.sha256):  # it was announced under this key, and under no other
                     media.object_key = job.wanted
                     await job.objects.put_file(job.wanted, got.path, got.sha256)
                 else:
                     await stored.store(media, form, got.path, job.objects, job.parts.objects, again)
-                await hold.confirm()
+                if not await hold.confirm():
+                    raise Lost("lease lost", "while it was stored: what is there now is looked at again")
                 return media
 
     async def _known(self, candidate: Candidate, job: Job, known: Blob) -> Media:

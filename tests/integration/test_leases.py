@@ -119,7 +119,8 @@ async def test_stale_holder_is_told_so_before_it_stores_anything(worker, bus):
             async with asyncio.timeout(30), other.hold("media", "web-1") as successor:
                 await successor.confirm()
                 await hold.confirm()
-    assert await other.take(subjects.lease("media", "web-1"))
+    async with asyncio.timeout(30), other.hold("media", "web-1"):
+        pass
 
 
 async def test_a_lease_that_expired_and_that_nobody_took_is_confirmed(worker, bus):
@@ -129,8 +130,22 @@ async def test_a_lease_that_expired_and_that_nobody_took_is_confirmed(worker, bu
         async with asyncio.timeout(30):
             while await entries(bus):
                 await asyncio.sleep(0.05)
-        await hold.confirm()
+        assert not await hold.confirm()
+        assert await hold.confirm()
         assert list(await entries(bus)) == [subjects.lease("media", "web-1")]
+
+
+async def test_whoever_had_it_and_gave_it_back_meanwhile_is_noticed(worker, bus):
+    stale, other = await worker(), await worker()
+    async with stale.hold("media", "web-1") as hold:
+        assert await hold.confirm()
+        stale._renewing.cancel()
+        async with asyncio.timeout(30), other.hold("media", "web-1") as successor:
+            assert await successor.confirm()
+        async with asyncio.timeout(30):
+            while await entries(bus):
+                await asyncio.sleep(0.05)
+        assert not await hold.confirm()
 
 
 async def test_lost_before_its_work_began(worker, bus):
