@@ -37,7 +37,7 @@ class No(msgspec.Struct):
     detail: str = ""
 
 
-class Manifest(msgspec.Struct, kw_only=True):
+class Manifest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What one node made of one input."""
 
     digest: str = ""

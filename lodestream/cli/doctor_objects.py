@@ -37,7 +37,7 @@ async def compare(stack: "Stack", *, deep: bool, repair: bool) -> list[Finding]:
             swept = _temporary(stack.home, repair) if isinstance(stack, LocalStack) else []
             return [*swept, *await _compare(bus, deep, repair)]
     except (LodeError, Outage) as error:
-        return [Finding("objects", "bad", f"could not be compared: {error}", "try again when that is over")]
+        return [Finding("all objects", "bad", f"could not be compared: {error}", "try again when that is over")]
 
 
 def _temporary(home: "Home", repair: bool) -> list[Finding]:
@@ -91,7 +91,7 @@ def _findings(done: "list[Done]", counted: str) -> list[Finding]:
     bad = sum(count for (kind, healed), count in seen.items() if kind in BAD and not healed)
     healed = sum(count for (kind, good), count in seen.items() if kind in BAD and good)
     said = f"{counted}: {bad:,} not as they should be" + (f", {healed:,} put right" if healed else "")
-    return [*found, Finding("objects", "bad" if bad else "ok", said)]
+    return [*found, Finding("all objects", "bad" if bad else "ok", said)]
 
 
 def _verdict(done: "Done") -> Literal["ok", "note", "bad"]:

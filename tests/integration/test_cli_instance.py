@@ -257,6 +257,27 @@ def test_doctor_finds_nothing_wrong(mined: Lode) -> None:
     assert found["instance"]["verdict"] == found["objects"]["verdict"] == found["catalog"]["verdict"] == "ok"
 
 
+def test_doctor_compares_objects_and_has_damaged_ones_made_again(mined: Lode, home: Path) -> None:
+    media, shard = (
+        sorted((home / "objects").glob("media/*/*.mp4"))[0],
+        sorted((home / "objects").glob("frames/*/*/*"))[-1],
+    )
+    before = media.read_bytes(), shard.read_bytes()
+    assert "0 not as they should be" in mined("doctor", "--check-objects", COLUMNS="200").stdout
+    media.write_bytes(bytes(len(before[0])))
+    shard.unlink()
+    said = json.loads(mined("doctor", "--check-objects", "--json", status=1).stdout)
+    assert {f["what"] for f in said if f["verdict"] == "bad"} == {"wrong object", "missing object", "all objects"}
+    assert media.read_bytes() == bytes(len(before[0])), "nothing is changed by a look"
+    said = json.loads(mined("doctor", "--repair", "--json").stdout)
+    assert sorted(f["advice"] for f in said if f["what"] in ("wrong object", "missing object")) == [
+        "made again by node frames of flow clips",
+        "made again by node get of flow clips",
+    ]
+    assert (media.read_bytes(), shard.read_bytes()) == before
+    assert "0 not as they should be" in mined("doctor", "--check-objects", "--deep", COLUMNS="200").stdout
+
+
 def test_logs_are_shown_by_service(mined: Lode) -> None:
     assert "Server is ready" in mined("logs", "nats").stdout
     assert "no log of 'fetsh'" in mined("logs", "fetsh", status=1).stderr
