@@ -44,3 +44,12 @@ class Attempts:
 
     def _key(self, delivery: Delivery) -> str:
         return keys.attempts(self._flow, self._node, delivery.token)
+
+
+async def forget_all(objects: Objects) -> None:
+    """What was noted of any message is void: their consumers are made anew, and all are delivered for the first time.
+
+    Raises Outage.
+    """
+    async for found in objects.list(keys.ATTEMPTS):
+        await objects.delete(found.key)

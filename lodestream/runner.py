@@ -156,9 +156,9 @@ class Runner:
         for refusal in job.refused:
             await self.letters.refuse(delivery, refusal)
             self.tally.dead += 1
-        await delivery.ack()
         if delivery.attempt > 1:
             await self.attempts.forget(delivery)
+        await delivery.ack()
         self.tally.taken += 1
         self.tally.waits_for = ""
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 from nats.aio.client import Client
 
+from lodestream.attempts import forget_all
 from lodestream.bus import Bus, connect
-from lodestream.errors import LodeError
+from lodestream.errors import LodeError, Outage
 from lodestream.housekeeping import keep_house
 from lodestream.local import ports
 from lodestream.local.child import Child, Program
@@ -110,6 +111,8 @@ class Supervisor:
 
     async def _rewind(self, nc: Client) -> None:
         if begun := await self._floors.rewind(nc):
+            with contextlib.suppress(Outage):
+                await forget_all(Directory(self.home.objects))
             self._changed(f"the last end was not in order; looks at the last work again: {', '.join(begun)}")
         await self._floors.note(nc)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from lodestream import runner
+from lodestream.attempts import forget_all
 from lodestream.errors import Postpone, Retry
 from lodestream.job import Job
 from lodestream.leases import Lost
 from lodestream.node import Node, Output
-from proto import subjects
+from proto import keys, subjects
 from proto.messages import Candidate, DeadLetter
 from tests.support.engine import Bench, bench, candidate, declare, eventually, media
 from tests.support.servers import start_nats
@@ -71,6 +72,14 @@ async def test_what_was_done_in_the_end_leaves_no_trace_of_its_attempts(made):
     may_end.set()
     await eventually(lambda: idle(made), 30)
     assert (seen, await kept(made)) == ([1, 2, 3], [])
+
+
+async def test_where_all_is_delivered_anew_no_attempt_is_left(made):
+    others = keys.memo("probe", "1234abcd", "web-1")
+    for key in (keys.attempts("t", "mine", "7"), keys.attempts("u", "mine", "8"), others):
+        await made.objects.put(key, b"[]")
+    await forget_all(made.objects)
+    assert [stat.key async for stat in made.objects.list("")] == [others]
 
 
 async def test_being_handed_on_is_no_attempt(made):
