@@ -13,7 +13,7 @@ from lodestream.bus import Bus, Delivery, Publisher, Puller
 from lodestream.flows import deployed_flows
 from lodestream.letters import complete, now, raw_id, readable
 from proto import ids, subjects
-from proto.messages import Again, DeadLetter, encode
+from proto.messages import Again, DeadLetter, Resolved, encode
 
 log = structlog.get_logger()
 
@@ -41,6 +41,8 @@ class Owner(msgspec.Struct):
     flow: str
     node_type: str
     node: str
+    since: str
+    """When that consumer was started, ISO 8601."""
 
 
 async def bury_poison(bus: Bus) -> None:
@@ -89,8 +91,8 @@ class Undertaker:
         if owner := await self._owner(advisory):
             letter = complete(_letter(advisory, owner, poison), poison.headers)
             subject = subjects.dead(owner.flow, owner.node_type, owner.node, letter.entity)
-            if not await self._is_known(subject, advisory):
-                dedup = f"{advisory.stream}-{advisory.consumer}-{advisory.stream_seq}"
+            if not await self._is_known(subject, advisory, owner):
+                dedup = f"{advisory.stream}-{advisory.consumer}-{advisory.stream_seq}-{owner.since}"
                 await self._publisher.publish(subject, encode(letter), {"Nats-Msg-Id": dedup})
                 log.warning("gave up a message", flow=owner.flow, node=owner.node, subject=poison.subject)
 
@@ -99,22 +101,27 @@ class Undertaker:
         for name, flow in (await deployed_flows(self._bus)).items():
             for consumer in flow.consumers():
                 if (consumer.stream, consumer.durable) == (advisory.stream, advisory.consumer):
-                    return Owner(name, flow.nodes[consumer.node].type, consumer.node)
+                    return Owner(name, flow.nodes[consumer.node].type, consumer.node, consumer.since)
         return None
 
-    async def _is_known(self, subject: str, advisory: Advisory) -> bool:
-        """Whether its node or this service has buried it already, or somebody has put it right since."""
+    async def _is_known(self, subject: str, advisory: Advisory, owner: Owner) -> bool:
+        """Whether its node or this service has buried it since that began, or somebody has retried or dropped it."""
         try:
             last = await self._bus.nc.jetstream(timeout=PATIENCE).get_msg(subjects.DEAD, subject=subject)
         except NotFoundError:
             return False
-        if last.time and last.time > advisory.timestamp:
-            return True
         try:
-            letter = msgspec.json.decode(last.data or b"", type=DeadLetter)
+            said = msgspec.json.decode(last.data or b"", type=DeadLetter | Resolved)
         except msgspec.MsgspecError:
             return False
-        return (letter.input_stream, letter.input_seq) == (advisory.stream, advisory.stream_seq)
+        if last.time is None or (isinstance(said, Resolved) and said.how == "succeeded"):
+            return False
+        if last.time > advisory.timestamp:
+            return True
+        if isinstance(said, Resolved):
+            return False
+        same = (said.input_stream, said.input_seq) == (advisory.stream, advisory.stream_seq)
+        return same and last.time.isoformat(timespec="microseconds") > owner.since
 
 
 def _letter(advisory: Advisory, owner: Owner, poison: RawStreamMsg) -> DeadLetter:

@@ -5,6 +5,7 @@ import json
 import resource
 import shutil
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -188,22 +189,8 @@ async def test_a_changed_recipe_shows_without_a_restart(made: Stage) -> None:
 
 async def test_poison_becomes_a_dead_letter_once(made: Stage) -> None:
     js = made.nc.jetstream()
-    once = ConsumerConfig(
-        name="extract-1",
-        durable_name="extract-1",
-        ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=0.2,
-        max_deliver=2,
-        filter_subject=subjects.wire("demo", "fetch", "get", "media"),
-    )
-    await js.add_consumer(FLOW, once)
     await made.publish("demo", [("fetch", "get", "media", media("poison"))])
-    killed = await js.pull_subscribe_bind("extract-1", FLOW)
-    for _ in range(2):
-        await killed.fetch(1, timeout=5)
-        await asyncio.sleep(0.3)
-    with pytest.raises(TimeoutError):
-        await killed.fetch(1, timeout=0.3)
+    await kill_workers(made, "extract-1")
     made.start()
     while not (rows := await dead_rows(made)):
         await asyncio.sleep(0.05)
@@ -222,6 +209,44 @@ async def test_poison_becomes_a_dead_letter_once(made: Stage) -> None:
     assert (await js.stream_info(subjects.DEAD)).state.last_seq == 2
     held = msgspec.json.decode((await js.get_msg(subjects.DEAD, seq=2)).data or b"")
     assert held["type"] == "resolved"
+
+
+async def kill_workers(made: Stage, durable: str) -> None:
+    """Take the first message of a new consumer twice, and never answer: it is given up."""
+    js = made.nc.jetstream()
+    config = ConsumerConfig(
+        name=durable,
+        durable_name=durable,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=0.2,
+        max_deliver=2,
+        filter_subject=subjects.wire("demo", "fetch", "get", "media"),
+    )
+    await js.add_consumer(FLOW, config)
+    killed = await js.pull_subscribe_bind(durable, FLOW)
+    for _ in range(2):
+        await killed.fetch(1, timeout=5)
+        await asyncio.sleep(0.3)
+    with pytest.raises(TimeoutError):
+        await killed.fetch(1, timeout=0.3)
+
+
+async def test_poison_that_kills_again_after_a_reset_is_buried_again(made: Stage) -> None:
+    await made.publish("demo", [("fetch", "get", "media", media("poison"))])
+    made.start()
+    where = subjects.dead("demo", "extract", "frames", "poison_aaaaaaaa")
+    for slot in (1, 2, 3):
+        flow = deployed("demo")
+        flow.nodes["frames"].slot, flow.nodes["frames"].since = slot, datetime.now(UTC).isoformat()
+        await made.deploy(flow)
+        await kill_workers(made, f"extract-{slot}")
+        async with asyncio.timeout(30):
+            while (await made.nc.jetstream().stream_info(subjects.DEAD)).state.last_seq != slot + (slot == 3):
+                await asyncio.sleep(0.05)
+        assert len(await dead_rows(made)) == 1
+        if slot == 2:  # settled, by a look that was faster than the news
+            await made.nc.request(where, encode(Resolved(id="poison", how="succeeded", at="")))
+            assert await dead_rows(made) == []
 
 
 async def dead_rows(made: Stage) -> list[list[object]]:
