@@ -33,6 +33,7 @@ class Beside:
         return self
 
     def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(_end_all(), self.loop).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -87,8 +88,16 @@ class FarLeases:
             await keeping
 
 
-async def _confirmed(hold: Hold) -> None:
-    await hold.confirm()
+async def _confirmed(hold: Hold) -> bool:
+    return await hold.confirm()
+
+
+async def _end_all() -> None:
+    """Cancel what still runs in this loop, and see it end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def brought_home(node: Node, home: asyncio.AbstractEventLoop) -> Node:

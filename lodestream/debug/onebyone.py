@@ -8,8 +8,10 @@ import nats.errors
 
 from lodestream.bus import Bus, Delivery
 
-PAUSE = 0.3
-"""Seconds between looks at a consumer that has nothing."""
+PAUSE = 0.05
+"""Seconds between looks, so that an error is not met again at once."""
+EXPIRES = 2.0
+"""Seconds that a look stands in line with those of other workers, before another consumer has its turn."""
 ANSWER = 5.0
 """Seconds that the server has to answer a look."""
 HEARTBEAT = 5.0
@@ -67,7 +69,7 @@ class OneByOne(Alone):
             await asyncio.sleep(PAUSE)
 
     async def _look(self) -> Delivery | None:
-        ask = json.dumps({"batch": 1, "no_wait": True}).encode()
+        ask = json.dumps({"batch": 1, "expires": int(EXPIRES * 1e9)}).encode()
         try:
             await self._bus.nc.publish(self._next, ask, reply=self._inbox)
             msg = await self._answers.next_msg(timeout=ANSWER)
