@@ -119,7 +119,7 @@ async def _resolve(what: tuple[str, ...], everything: bool, how: "Resolve", done
     from lodestream.flows import deployed_flows
 
     if bool(what) == everything:
-        raise LodeError("say which: an ID, a NODE, a REASON, or --all; they are listed by: lode dead ls")
+        raise click.UsageError("say which: ID|NODE|REASON, or --all; they are listed by: lode dead ls")
     failed = 0
     async with operator() as bus:
         js, listed = bus.nc.jetstream(), await _listed(bus)
