@@ -171,7 +171,10 @@ def flow(rng: random.Random) -> str:
         lambda: bomb(rng),
         lambda: FLOW.replace("  find:", "\tfind:").replace("get", "seeds", 1),
         lambda: "".join(f"{' ' * n}a{n}:\n" for n in range(rng.choice((10, 100, 600)))),
-        lambda: FLOW + "".join(f"  n{n}: {{type: extract, from: get}}\n" for n in range(rng.choice((20, 3000)))),
+        lambda: (
+            FLOW
+            + "".join(f"  n{n}: {{type: extract, from: get}}\n" for n in range(rng.choice((20, 20, 300, 300, 3000))))
+        ),
         lambda: "".join(chr(rng.randrange(1, 0x3000)) for _ in range(rng.randrange(80))),
     ]
     return rng.choice(makers)()
