@@ -13,8 +13,10 @@ import pytest
 from nats.js.api import ConsumerConfig
 
 from lodestream.bus import Bus, connect
+from lodestream.debug.beside import Beside, FarLeases
 from lodestream.flow.model import Deployed, DeployedNode
 from lodestream.flow.model import encode as encode_flow
+from lodestream.leases import NatsLeases
 from lodestream.node import Node
 from lodestream.process import NATS_URL, OBJECTS, WORK
 from lodestream.streams import BASE, ensure_stream, ensure_streams
@@ -163,6 +165,28 @@ async def test_leaving_the_debugger_hands_the_message_back(url: str, tmp_path: P
             await terminal.reads("(Pdb) ")
             terminal.types("c")
             await terminal.reads("a-found")
+
+
+async def test_leases_are_held_in_the_other_loop(url: str) -> None:
+    bus = await connect(url, patience=10)
+    await ensure_streams(bus.nc)
+    somebody = NatsLeases(bus)
+    with Beside() as beside:
+        other = await beside.call(connect(url, patience=10))
+        far = FarLeases(beside, NatsLeases(other))
+        async with far.hold("media", "web-1") as hold, far.slot("host", "example", 1):
+            assert not hold.waited
+            assert await hold.confirm()
+            assert await somebody.take(subjects.lease("media", "web-1")) is None
+            assert await somebody.take(subjects.lease("host", "example-0")) is None
+        assert await somebody.take(subjects.lease("media", "web-1"))
+        with pytest.raises(ZeroDivisionError):
+            async with far.hold("media", "web-2"):
+                raise ZeroDivisionError
+        assert await somebody.take(subjects.lease("media", "web-2"))
+        await beside.call(other.close())
+    await somebody.close()
+    await bus.close()
 
 
 async def _is(asked: object, wanted: object) -> bool:
