@@ -5,6 +5,7 @@ What lies in their place says what they were: it is known that they were had, an
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import msgspec
@@ -69,12 +70,13 @@ class Clearer:
         flows = await deployed_flows(self._bus)
         if flows != self._flows:  # other nodes may take the same now, or let go of it
             self._flows, self._next, self._waiting = flows, {}, {}
+        self._infos = {}
         for flow, record in flows.items():
-            for node in record.nodes.values():
+            for name, node in record.nodes.items():
                 if not _keeps(node):
                     for wire in node.wires:
-                        await self._read(flow, wire)
-        self._infos, now = {}, asyncio.get_running_loop().time()
+                        await self._read(flow, name, wire)
+        now = asyncio.get_running_loop().time()
         for key, (video, due, pause) in list(self._waiting.items()):
             if due > now:
                 continue
@@ -82,19 +84,21 @@ class Clearer:
             if await self._is_settled(video):
                 del self._waiting[key]
 
-    async def _read(self, flow: str, wire: str) -> None:
-        """Take in the videos that a wire has given since the last look."""
+    async def _read(self, flow: str, name: str, wire: str) -> None:
+        """Take in the videos of a wire that a node has acked since the last look."""
         stream, first = subjects.stream(flow), self._next.get((flow, wire), 1)
         if await consumers.last_sequence(self._bus.nc, stream) < first:
             return
         since = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=first)
-        async for msg in held(self._js, stream, wire, since):
-            if len(self._waiting) >= MOST:
-                break
-            self._next[flow, wire] = msg.metadata.sequence.stream + 1
-            video = said(msg.data)
-            if video.object_key:
-                self.look_at(video)
+        async with aclosing(held(self._js, stream, wire, since)) as found:
+            async for msg in found:
+                seq = msg.metadata.sequence.stream
+                if len(self._waiting) >= MOST or not await self._has_acked(flow, name, seq):
+                    break
+                self._next[flow, wire] = seq + 1
+                video = said(msg.data)
+                if video.object_key:
+                    self.look_at(video)
 
     async def _is_settled(self, video: Said) -> bool:
         """Remove it where nobody waits for it; False where somebody may still be done with it later."""
@@ -130,11 +134,7 @@ class Clearer:
 
     async def _is_done(self, taker: Taken, video: Said) -> bool:
         """Whether a node has acked it and all that it made of it is there."""
-        if taker.flow not in self._infos:
-            self._infos[taker.flow] = await consumers.infos(self._bus.nc, taker.flow)
-        infos = self._infos[taker.flow]
-        mine = [c for c in self._flows[taker.flow].consumers() if c.node == taker.name]
-        if not all((c.stream, c.durable) in infos and passed(infos[c.stream, c.durable], taker.seq) for c in mine):
+        if not await self._has_acked(taker.flow, taker.name, taker.seq):
             return False
         declaration = node_types()[taker.node.type]
         recipe = declaration.recipe(declaration.read_settings(taker.node.settings), video.recipe)
@@ -142,6 +142,14 @@ class Clearer:
         if manifest is None:
             return False
         return all([(await look(self._objects, blob))[0] == "whole" for blob in manifest.blobs])
+
+    async def _has_acked(self, flow: str, name: str, seq: int) -> bool:
+        """Whether every consumer of a node had all up to `seq` acked when this round began."""
+        if flow not in self._infos:
+            self._infos[flow] = await consumers.infos(self._bus.nc, flow)
+        infos = self._infos[flow]
+        mine = [(c.stream, c.durable) for c in self._flows[flow].consumers() if c.node == name]
+        return all(key in infos and passed(infos[key], seq) for key in mine)
 
 
 def _keeps(node: DeployedNode) -> bool:

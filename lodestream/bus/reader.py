@@ -1,6 +1,6 @@
 """Reads what a stream holds at this moment, and ends: for people who ask, not for workers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 import nats.errors
@@ -16,7 +16,7 @@ SLOWEST = 10.0
 
 async def held(
     js: JetStreamContext, stream: str, subject: str, config: ConsumerConfig | None = None
-) -> AsyncIterator[Msg]:
+) -> AsyncGenerator[Msg, None]:
     """Every message that a stream holds on a subject, oldest first; nothing where there is no such stream.
 
     Raises nats.errors.TimeoutError where the server stops answering.
