@@ -44,7 +44,7 @@ class Malformed(Exception):
         self.reason, self.detail = reason, detail
 
 
-class Missing(Malformed):
+class Missing(Malformed, KeyError):
     """The object that an input speaks of is gone, or not what was stored; housekeeping sees to it that it is made."""
 
     def __init__(self, key: str):

@@ -7,7 +7,7 @@ recipe and finds no manifest.
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from lodestream.blobs import Blob, digest_file, look, was_removed
-from lodestream.errors import Reject
+from lodestream.errors import Missing, Reject
 from lodestream.objects import Objects, Stat
 from proto import ids, keys
 from proto.messages import Message, encode
@@ -171,8 +171,11 @@ class Noted:
         return await self._objects.create(key, data)
 
     async def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        """See Objects."""
-        return await self._objects.get(key, offset, length)
+        """See Objects. Raises Missing, which is a KeyError."""
+        try:
+            return await self._objects.get(key, offset, length)
+        except KeyError:
+            raise Missing(key) from None
 
     async def stat(self, key: str) -> Stat | None:
         """See Objects."""
@@ -187,6 +190,12 @@ class Noted:
         """See Objects."""
         return self._objects.list(prefix)
 
-    def local(self, key: str) -> AbstractAsyncContextManager[Path]:
-        """See Objects."""
-        return self._objects.local(key)
+    @asynccontextmanager
+    async def local(self, key: str) -> AsyncIterator[Path]:
+        """See Objects. Raises Missing, which is a KeyError."""
+        async with AsyncExitStack() as stack:
+            try:
+                path = await stack.enter_async_context(self._objects.local(key))
+            except KeyError:
+                raise Missing(key) from None
+            yield path

@@ -130,3 +130,18 @@ async def test_an_input_is_given_only_as_it_was_announced(store: Counting) -> No
                 pass
         assert told.value.detail == key
     assert (await look(store, Blob("media/none", 1)))[0] == "missing"
+
+
+async def test_a_handler_that_reads_what_is_gone_names_it(store: Counting) -> None:
+    noted = Noted(store)
+    with pytest.raises(Missing) as told:
+        await noted.get(KEY)
+    assert (told.value.reason, told.value.detail) == ("object missing", KEY)
+    with pytest.raises(Missing):
+        async with noted.local(KEY):
+            pass
+    await store.put(KEY, DATA)
+    with pytest.raises(KeyError) as other:
+        async with noted.local(KEY):
+            raise KeyError("of its own")
+    assert not isinstance(other.value, Missing)

@@ -86,7 +86,7 @@ def test_rows_say_what_the_messages_said(store: Store) -> None:
             29.97,
             10.5,
             False,
-            "media/example-000003/aaaaaaaa.mp4",
+            "media/example-000003/aaaaaaaa-0000000000000000.mp4",
         )
     ]
     assert ask(store, 'select entity, reason, detail, source, epoch_us("at") from rejects') == [
