@@ -61,7 +61,8 @@ async def sow(nc: Client, names: list[str]) -> None:
 
 async def quiet(nc: Client, seconds: float) -> None:
     """Wait until nothing waits and nothing is in hand. Fails with what does."""
-    calm, waiting, end = 0, {}, time.monotonic() + seconds
+    waiting: dict[str, tuple[int | None, int | None]] = {}
+    calm, end = 0, time.monotonic() + seconds
     while calm < CALM:
         assert time.monotonic() < end, f"still waiting after {seconds} s (pending, in hand): {waiting}"
         with contextlib.suppress(NotFoundError, TimeoutError, LodeError):  # a backfill ended; the machine is busy
