@@ -27,18 +27,22 @@ class Process(msgspec.Struct, frozen=True):
     user: str
     password: str
     objects: str
-    """URL of the object store, `file:///folder` or `s3://...`; in a file of its own where it holds a password."""
+    """URL of the object store, `file:///folder` or `s3://...`; in a file of its own where it holds a password.
+
+    Empty for a service that stores nothing.
+    """
     work: Path
     """Folder for temporary files."""
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Process":
+    def from_env(cls, env: Mapping[str, str] = os.environ, *, stores: bool = True) -> "Process":
         """Read the environment and set up logging. Raises LodeError naming the variable that is missing or wrong."""
         if (level := env.get(LOG_LEVEL, "info")) not in LEVELS:
             raise LodeError(f"{LOG_LEVEL} is {level!r}; it is one of {', '.join(LEVELS)}")
         log.configure(level)
         objects = env.get(OBJECTS) or _content(env, OBJECTS_FILE)
-        missing = [name for name in (NATS_URL, WORK) if not env.get(name)] + ([] if objects else [OBJECTS])
+        missing = [name for name in (NATS_URL, WORK) if not env.get(name)]
+        missing += [OBJECTS] if stores and not objects else []
         if missing:
             raise LodeError(f"not set: {', '.join(missing)}; `lode up` sets them for the services that it starts")
         return cls(env[NATS_URL], env.get(NATS_USER, ""), _content(env, NATS_PASSWORD_FILE), objects, Path(env[WORK]))

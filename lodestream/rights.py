@@ -14,6 +14,7 @@ from lodestream.node import Node
 from proto import subjects
 
 CATALOG = "catalog"
+SCALER = "scaler"
 OPERATOR = "operator"
 SEEDER = "seeder"
 VIEWER = "viewer"
@@ -40,12 +41,13 @@ class Rights(NamedTuple):
 
 def users(types: Iterable[str]) -> list[str]:
     """Every user of a server for these node types."""
-    return [*types, CATALOG, OPERATOR, SEEDER, VIEWER]
+    return [*types, CATALOG, SCALER, OPERATOR, SEEDER, VIEWER]
 
 
 def services(types: Mapping[str, Node]) -> dict[str, Rights]:
     """The users of the account that holds the streams."""
-    return {name: _worker(node) for name, node in types.items()} | {CATALOG: _catalog(), OPERATOR: Rights([">"], [">"])}
+    workers = {name: _worker(node) for name, node in types.items()}
+    return workers | {CATALOG: _catalog(), SCALER: _scaler(), OPERATOR: Rights([">"], [">"])}
 
 
 def people() -> dict[str, Rights]:
@@ -73,6 +75,11 @@ def _catalog() -> Rights:
     reads = [f"{API}.STREAM.NAMES", f"{API}.STREAM.MSG.GET.*", f"{API}.STREAM.INFO.*", *READ_FLOWS]
     publish = [*_consume("*", CATALOG), *own, *reads, subjects.dead("*", "*", "*", "*")]
     return Rights(publish, [subjects.flow_key("*"), f"{CATALOG}.>", *_service(CATALOG)], answers=100_000)
+
+
+def _scaler() -> Rights:
+    """Sees how much waits at every consumer, and tells what it decides; it reads no message."""
+    return Rights([f"{API}.STREAM.NAMES", f"{API}.CONSUMER.LIST.*", subjects.scaling("*")], [])
 
 
 def _consume(stream: str, durable: str) -> list[str]:

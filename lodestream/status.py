@@ -14,10 +14,12 @@ from lodestream.errors import LodeError
 from lodestream.flow import store
 from lodestream.flow.model import Deployed
 from lodestream.local.state import Process, State
+from lodestream.scaling.keep import last_decisions
 from lodestream.stack import Stack
 from lodestream.streams import ask
 from lodestream.tally import Trouble
 from proto import subjects
+from proto.messages import Scaled
 
 FULL = 0.98
 """Share of its bytes from which on a stream counts as full."""
@@ -114,6 +116,8 @@ class Status(msgspec.Struct, kw_only=True):
     flows: list[FlowStatus]
     disk: Disk | None
     """None where it is another machine's."""
+    scaling: list[Scaled] = []
+    """The last change of the number of workers of each service within the hour, the newest first."""
     problems: list[str]
     """What is in the way, and what to do about it."""
 
@@ -132,6 +136,7 @@ async def gather(bus: Bus, stack: Stack, state: State, only: str = "") -> Status
         processes=state.processes,
         flows=flows,
         disk=disk,
+        scaling=await last_decisions(bus.nc),
         problems=[
             *_process_problems(state),
             *([] if counted else [CATALOG_SILENT]),

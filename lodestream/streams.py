@@ -44,6 +44,13 @@ STREAMS: tuple[dict[str, Any], ...] = (
         "allow_direct": True,
     },
     {"name": subjects.ADVISORIES, "subjects": list(subjects.ADVISORY_SUBJECTS), "max_msgs": 100_000, "discard": "old"},
+    {
+        "name": subjects.SCALING,
+        "subjects": [subjects.scaling("*")],
+        "max_msgs_per_subject": 20,
+        "max_age": 3600 * SECOND,
+        "discard": "old",
+    },
     _bucket(subjects.FLOWS_BUCKET),
     _bucket(subjects.LEASES_BUCKET, max_age=LEASE_TTL, duplicate_window=LEASE_TTL),
 )

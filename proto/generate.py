@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from proto import subjects
-from proto.messages import KINDS, DeadLetter, Message, Resolved, Seed
+from proto.messages import KINDS, DeadLetter, Message, Resolved, Scaled, Seed
 
 FOLDER = Path(__file__).parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -59,7 +59,7 @@ def wish() -> dict[str, Any]:
 def asyncapi() -> dict[str, Any]:
     """The AsyncAPI 3.0 document: which messages travel on which subjects."""
     letters = [tag(DeadLetter), tag(Resolved)]
-    outputs = [tag(kind) for kind in KINDS if tag(kind) not in letters]
+    outputs = [tag(kind) for kind in KINDS if tag(kind) not in (*letters, tag(Scaled))]
     channels = {
         "seeds": _channel(subjects.seeds(FLOW), "Where people publish what a flow is to look for.", list(_WISHES)),
         "outputs": _channel(
@@ -69,6 +69,7 @@ def asyncapi() -> dict[str, Any]:
         ),
         "dead": _channel(subjects.dead(FLOW, TYPE, NODE, ENTITY), "What could not be done.", letters),
         "progress": _channel(subjects.progress(FLOW, TYPE, NODE), "What a worker does now; not stored.", ["progress"]),
+        "scaling": _channel(subjects.scaling(TYPE), "How many workers a service has, and why.", [tag(Scaled)]),
     }
     operations = {name: _operation(name, "receive" if name == "seeds" else "send") for name in channels}
     return {

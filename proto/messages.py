@@ -171,10 +171,23 @@ class Forgotten(Message, kw_only=True, tag="forgotten"):
     sequences: Annotated[list[int], Meta(description="of the messages, in the stream that this one is in")]
 
 
-Known = Seed | Candidate | Listing | Record | Media | Shard | Rejected | DeadLetter | Resolved | Again | Forgotten
+class Scaled(Message, kw_only=True, tag="scaled"):
+    """A service was given more workers, or fewer; its id is the service's name."""
+
+    at: Annotated[str, Meta(description="ISO 8601")]
+    before: Annotated[int, Meta(ge=0, description="workers")]
+    after: Annotated[int, Meta(ge=0, description="workers")]
+    waiting: Annotated[int, Meta(ge=0, description="messages not yet handed to a worker")]
+    in_flight: Annotated[int, Meta(ge=0, description="messages handed to a worker and not yet answered")]
+    reason: str
+
+
+Known = (
+    Seed | Candidate | Listing | Record | Media | Shard | Rejected | DeadLetter | Resolved | Again | Forgotten | Scaled
+)
 KINDS: tuple[type[Message], ...] = (
     *(Seed, Candidate, Listing, Record, Media, Shard),
-    *(Rejected, DeadLetter, Resolved, Again, Forgotten),
+    *(Rejected, DeadLetter, Resolved, Again, Forgotten, Scaled),
 )
 
 decode_any = msgspec.json.Decoder(Known).decode

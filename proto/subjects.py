@@ -11,6 +11,7 @@ API = "$JS.API"
 SEEDS = "SEEDS"
 DEAD = "DEAD"
 ADVISORIES = "ADVISORIES"
+SCALING = "SCALING"
 FLOWS_BUCKET = "flows"
 LEASES_BUCKET = "leases"
 SLOTS = 16
@@ -26,6 +27,8 @@ AGAIN = "again"
 
 ADVISORY_SUBJECTS = ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>")
 
+INTAKE = "intake"
+"""The node type that takes what people publish: its consumers are those of SEEDS, one for each flow."""
 CATALOG = "catalog"
 """The catalog's service, its user, and its consumer on every stream that it keeps a picture of."""
 CATALOG_SQL = "catalog.sql"
@@ -86,6 +89,11 @@ def flow_of(stream_name: str) -> str:
     return stream_name.removeprefix("FLOW_")
 
 
+def is_stream_of_flow(stream_name: str) -> bool:
+    """Whether a stream keeps a flow's outputs."""
+    return stream_name.startswith("FLOW_")
+
+
 def durable(node_type: str, slot: int) -> str:
     """The consumer of the node that holds `slot` (1 to 16) of its type."""
     return f"{node_type}-{slot}"
@@ -126,6 +134,11 @@ def dead(flow: str, node_type: str, node: str, entity: str) -> str:
 def progress(flow: str, node_type: str, node: str) -> str:
     """Where a worker says on core NATS what it is doing."""
     return f"progress.{flow}.{node_type}.{node}"
+
+
+def scaling(node_type: str) -> str:
+    """Where it is told that a service was given more workers, or fewer."""
+    return f"scaling.{node_type}"
 
 
 def flow_key(flow: str) -> str:

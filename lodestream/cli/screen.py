@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from lodestream.runs import Run
     from lodestream.status import FlowStatus, NodeStatus, Status
+    from proto.messages import Scaled
 
 HEADS = ["", "node", "type", "workers", "waiting", "in flight", "gave", "known", "rejected", "dead", "now"]
 BARS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
@@ -26,7 +27,7 @@ def whole(status: "Status") -> "list[RenderableType]":
     if not status.flows and status.nats_answers:
         parts += ["", "No flow is deployed."]
         parts += ['Write one: lode flow new cats --query "cat jumps"; put it to work: lode flow deploy cats.yaml']
-    parts += ["", processes(status)]
+    parts += ["", processes(status), *map(scaled, status.scaling)]
     return parts + problems(status)
 
 
@@ -141,6 +142,11 @@ def processes(status: "Status") -> str:
     running = [p.name for p in status.processes if p.state == "running"]
     others = [f"{p.name} {p.state}" for p in status.processes if p.state != "running"]
     return "running: " + ", ".join(running) + (f"; not running: {', '.join(others)}" if others else "")
+
+
+def scaled(change: "Scaled") -> str:
+    """`extract 1 -> 2, 12 s ago: 380 wait, about 95 s of work for 1`"""
+    return f"{change.id} {change.before} -> {change.after}, {ago(change.at)}: {change.reason}"
 
 
 def problems(status: "Status") -> "list[RenderableType]":

@@ -26,10 +26,11 @@ def _counts(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
     return counts
 
 
-@click.command(epilog=examples("lode up", "lode up -d", "lode up -d --scale extract=2 --scale fetch=3"))
+@click.command(epilog=examples("lode up", "lode up -d --scale extract=2 --scale fetch=3", "lode up -d --autoscale"))
 @click.option("-d", "--detach", is_flag=True, help="Leave it running in the background.")
 @click.option("--scale", metavar="TYPE=N", multiple=True, callback=_counts, help="Workers of a node type; one of each.")
-def up(detach: bool, scale: dict[str, int]) -> None:
+@click.option("--autoscale", is_flag=True, help="More workers while much waits, up to the cores; --scale is the least.")
+def up(detach: bool, scale: dict[str, int], autoscale: bool) -> None:
     """Start the instance.
 
     That is a NATS server, the object directory, a worker of every node type and the catalog. In the foreground it
@@ -45,7 +46,7 @@ def up(detach: bool, scale: dict[str, int]) -> None:
         output.note(f"up in {home.root}: {len(state.processes)} processes, NATS at {state.nats_url}")
         output.note("Next: lode status; stop it with: lode down" if detach else "Ctrl-C stops it.")
 
-    start(home, detach=detach, counts=scale, on_ready=said)
+    start(home, detach=detach, counts=scale, autoscale=autoscale, on_ready=said)
     if not detach:
         output.note("stopped")
 

@@ -23,8 +23,8 @@ async def status(flow: str, watch: bool, as_json: bool) -> None:
     """Show where everything stands.
 
     For each node: its workers, messages waiting and in flight, what it gave, skipped as known, rejected and could not
-    do, and what it is at now; for each flow, new videos by the hour and what has run dry. Ends with status 1 where the
-    server does not answer.
+    do, and what it is at now; for each flow, new videos by the hour and what has run dry; which services were given
+    more workers or fewer within the hour, and why. Ends with status 1 where the server does not answer.
     """
     import asyncio
 

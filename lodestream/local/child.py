@@ -29,6 +29,8 @@ class Program(msgspec.Struct, kw_only=True):
     """The NATS user that it acts as."""
     service: str = ""
     """The name under which it answers the NATS services protocol once it is ready; empty where it does not."""
+    most: int = 0
+    """How many of its service there may be, where their number follows what waits; stands in the first one's row."""
     env: dict[str, str] = {}
 
 

@@ -41,15 +41,17 @@ def up(
     detach: bool = False,
     bound: bool = False,
     counts: Mapping[str, int] | None = None,
+    autoscale: bool = False,
     table: list[Program] | None = None,
     on_ready: Ready | None = None,
 ) -> None:
     """Run an instance until it is stopped; with `detach`, return once it is ready and leave it running.
 
     `bound`: what is detached is stopped all the same when the calling thread ends, however that ends. `counts` is how
-    many workers of a type; `table` replaces the process table. Raises LodeError.
+    many workers of a type; with `autoscale` there are more while much waits; `table` replaces the process table.
+    Raises LodeError.
     """
-    programs = process_table(counts) if table is None else table
+    programs = process_table(counts, autoscale=autoscale) if table is None else table
     if not detach:
         supervise(home, programs, on_ready)
         return

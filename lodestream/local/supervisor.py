@@ -17,6 +17,7 @@ from lodestream.errors import LodeError, Outage
 from lodestream.housekeeping import keep_house
 from lodestream.local import ports
 from lodestream.local.child import Child, Program
+from lodestream.local.crew import Crew, bounds
 from lodestream.local.floors import Floors
 from lodestream.local.fulldisk import FullDisk
 from lodestream.local.home import VARIABLE, Home
@@ -30,6 +31,7 @@ from lodestream.local.state import State, end_leftovers, now, write_state
 from lodestream.objects.directory import Directory
 from lodestream.registry import node_types
 from lodestream.rights import OPERATOR
+from lodestream.scaling.keep import keep_scaled
 from lodestream.streams import ensure_streams
 
 START_LIMIT = 60.0
@@ -52,6 +54,7 @@ class Supervisor:
         self.home, self.table = home, table
         self.state = State(pid=os.getpid(), since=now())
         self._children: list[Child] = []
+        self._leaving: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._floors = Floors(home.run / "floors.json")
         self._log = RotatedLog(home.logs / "supervisor.log")
@@ -100,7 +103,7 @@ class Supervisor:
                 try:
                     await ensure_streams(bus.nc)
                     await self._rewind(bus.nc)
-                    services = [self._add(p, self._environment(p)) for p in self.table]
+                    services = [self._add_service(p) for p in self.table]
                     wanted = Counter(p.service for p in self.table if p.service)
                     await services_answer(bus.nc, wanted, lambda: self._give_up_on(services))
                 finally:
@@ -118,7 +121,8 @@ class Supervisor:
 
     async def _until_port_is_lost(self) -> bool:
         """Keep house until told to stop (False), or until the server has died and another has its port (True)."""
-        duties = [asyncio.create_task(duty) for duty in (self._keep_house(), self._keep_floors(), self._keep_room())]
+        work = (self._keep_house(), self._keep_floors(), self._keep_room(), self._keep_scaled())
+        duties = [asyncio.create_task(duty) for duty in work]
         try:
             return await self._until_stopped(self._port_lost())
         finally:
@@ -136,6 +140,16 @@ class Supervisor:
             await self._floors.keep(bus)
         finally:
             await bus.close()
+
+    async def _keep_scaled(self) -> None:
+        """Start and stop workers of the services whose number follows what waits."""
+        if limits := bounds(self.table):
+            crew = Crew(self.table, self._children, self._add_service, self._remove)
+            bus = await self._operator(None)
+            try:
+                await keep_scaled(bus, limits, crew, self._changed)
+            finally:
+                await bus.close()
 
     async def _keep_room(self) -> None:
         """Start the server anew once a disk that was full has room again: by itself it would store nothing more."""
@@ -193,6 +207,19 @@ class Supervisor:
         child.start()
         return child
 
+    def _add_service(self, program: Program) -> Child:
+        return self._add(program, self._environment(program))
+
+    async def _remove(self, child: Child) -> None:
+        """End one of several, which finishes or hands back what it has; it does so too when nobody waits any more."""
+        leaving = asyncio.create_task(child.stop(GRACE))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        await asyncio.shield(leaving)
+        self._children.remove(child)
+        self.state.processes = [c.state for c in self._children]
+        self._changed("")
+
     def _environment(self, program: Program) -> dict[str, str]:
         return {**os.environ, "PYTHONUNBUFFERED": "1", **self.home.environment(program.user), **program.env}
 
@@ -219,7 +246,7 @@ class Supervisor:
         self._changed(why)
         adopt_orphans()
         services = [c for c in self._children if c.program.name != NATS]
-        await asyncio.gather(*(child.stop(GRACE) for child in services))
+        await asyncio.gather(*self._leaving, *(child.stop(GRACE) for child in services))
         await asyncio.gather(*(child.stop(GRACE) for child in self._children if child not in services))
         end_orphans()
         self._floors.forget()

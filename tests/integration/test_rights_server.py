@@ -171,6 +171,15 @@ async def test_the_catalog_reads_every_stream_under_its_own_name(stage: Stage) -
     assert stage.refusals["catalog"] == []
 
 
+async def test_the_scaler_sees_what_waits_and_tells_what_it_decides(stage: Stage) -> None:
+    assert "FLOW_x" in json.loads(await stage.ask("scaler", API + "STREAM.NAMES"))["streams"]
+    listed = json.loads(await stage.ask("scaler", API + "CONSUMER.LIST.FLOW_x"))["consumers"]
+    assert {info["name"]: info["num_pending"] for info in listed} == {"filter-1": 1, "fetch-1": 1}
+    told = json.loads(await stage.ask("scaler", subjects.scaling("fetch"), b"{}"))
+    assert told["stream"] == subjects.SCALING
+    assert stage.refusals["scaler"] == []
+
+
 STRANGE_TO_FILTER = {
     "read another's queue": API + "CONSUMER.MSG.NEXT.FLOW_x.fetch-1",
     "read seeds from their queue": API + "CONSUMER.MSG.NEXT.SEEDS.x",
@@ -209,6 +218,19 @@ REFUSED = [
     ("catalog", "pub", "flow.x.catalog.c.out.b"),
     ("catalog", "pub", API + "CONSUMER.CREATE.FLOW_x.filter-1"),
     ("catalog", "pub", API + "STREAM.DELETE.FLOW_x"),
+    ("scaler", "pub", API + "CONSUMER.MSG.NEXT.FLOW_x.filter-1"),
+    ("scaler", "pub", API + "CONSUMER.DELETE.FLOW_x.filter-1"),
+    ("scaler", "pub", API + "CONSUMER.PAUSE.FLOW_x.filter-1"),
+    ("scaler", "pub", API + "CONSUMER.CREATE.FLOW_x.scaler"),
+    ("scaler", "pub", API + "STREAM.INFO.FLOW_x"),
+    ("scaler", "pub", API + "STREAM.MSG.GET.SCALING"),
+    ("scaler", "pub", API + "DIRECT.GET.SCALING"),
+    ("scaler", "pub", "flow.x.extract.frames.out.b"),
+    ("scaler", "pub", "$KV.flows.x"),
+    ("scaler", "pub", "seeds.x"),
+    ("scaler", "sub", "scaling.*"),
+    ("scaler", "sub", "flow.>"),
+    ("filter", "pub", subjects.scaling("filter")),
     ("seeder", "pub", "flow.x.fetch.get.media.b"),
     ("seeder", "sub", "flow.>"),
     ("seeder", "pub", API + "STREAM.NAMES"),

@@ -24,6 +24,7 @@ from proto.messages import (
     Record,
     Rejected,
     Resolved,
+    Scaled,
     Seed,
     Shard,
     decode_any,
@@ -85,6 +86,7 @@ SAMPLES: list[Message] = [
     Resolved(id="web-3", how="dropped", at="2026-01-01T00:00:00Z"),
     Again(id="web-3", subject=CAUSE, input=msgspec.Raw(b'{"type":"seed"}')),
     Forgotten(id="notice-1", at="2026-01-01T00:00:00Z", sequences=[7, 9]),
+    Scaled(id="extract", at="2026-01-01T00:00:00Z", before=1, after=2, waiting=380, in_flight=4, reason="380 wait"),
 ]
 
 
@@ -140,6 +142,7 @@ def test_asyncapi_names_the_real_subjects_and_nothing_that_is_not_there() -> Non
         "outputs": subjects.output("x", "x", "x", "x", "x"),
         "dead": subjects.dead("x", "x", "x", "x"),
         "progress": subjects.progress("x", "x", "x"),
+        "scaling": subjects.scaling("x"),
     }
     refs = list(_refs(document))
     assert refs
