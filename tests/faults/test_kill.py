@@ -13,7 +13,7 @@ async def test_whatever_is_killed_the_outcome_is_that_of_an_undisturbed_run() ->
     figures, wrong = await run(1, *SHORT, ack_wait=SHORT_ACK_WAIT)
     assert not wrong
     assert figures["kills"] >= 10
-    assert figures["redeliveries"] > 0, "something was in hand when it was killed"
+    assert figures["redeliveries at least"] > 0, "something was in hand when it was killed"
     assert figures["lost to power cuts, bytes"] > 0
 
 
