@@ -17,15 +17,23 @@ PATIENCE = 5.0
 """Seconds to wait for one answer."""
 API = subjects.API
 
-_NO_ROOM = 10047
-"""JetStream's code for: insufficient storage resources available."""
+REPLICAS = 3
+"""Servers that keep each stream of a cluster: one of them may be lost."""
 
 
 class NoRoom(LodeError):
-    """The server has less room left than a stream may use."""
+    """There is less room left than a stream may use: on the server, or on enough servers of a cluster."""
 
 
-BASE: dict[str, Any] = {"storage": "file", "retention": "limits", "num_replicas": 1}
+class NoCluster(LodeError):
+    """The server is alone, and asked for replicas."""
+
+
+_REFUSALS = {10047: NoRoom, 10023: NoRoom, 10005: NoRoom, 10074: NoCluster}
+"""What JetStream's error codes mean: no storage, no resources, no suitable peers; replicas without a cluster."""
+
+
+BASE: dict[str, Any] = {"storage": "file", "retention": "limits"}
 
 
 def _bucket(name: str, **more: Any) -> dict[str, Any]:
@@ -76,16 +84,26 @@ async def ensure_streams(nc: Client) -> None:
 async def ensure_stream(nc: Client, wanted: dict[str, Any]) -> None:
     """Make a stream, or change what of `wanted` (JetStream's own names) differs; its other settings are left alone.
 
-    Raises LodeError where the server refuses or keeps something else.
+    In a cluster at least REPLICAS servers keep it. Raises LodeError where the server refuses or keeps something else.
     """
     name = wanted["name"]
     found = await ask(nc, f"STREAM.INFO.{name}", {}, may_lack=True)
+    if found and found.get("cluster", {}).get("name"):  # a server alone names itself as the leader of no cluster
+        wanted = {"num_replicas": max(REPLICAS, found["config"]["num_replicas"])} | wanted
     if found is None:
-        found = await ask(nc, f"STREAM.CREATE.{name}", wanted)
+        found = await _create(nc, wanted)
     elif _differences(found["config"], wanted):
         found = await ask(nc, f"STREAM.UPDATE.{name}", found["config"] | wanted)
     if wrong := _differences((found or {})["config"], wanted):
         raise LodeError(f"stream {name} is not as it must be: {', '.join(wrong)}")
+
+
+async def _create(nc: Client, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    what = f"STREAM.CREATE.{wanted['name']}"
+    try:
+        return await ask(nc, what, {"num_replicas": REPLICAS} | wanted)
+    except NoCluster:
+        return await ask(nc, what, wanted)
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -108,6 +126,6 @@ async def ask(nc: Client, what: str, body: dict[str, Any], *, may_lack: bool = F
     if problem := answer.get("error"):
         if may_lack and problem.get("code") == 404:
             return None
-        refused = NoRoom if problem.get("err_code") == _NO_ROOM else LodeError
+        refused = _REFUSALS.get(problem.get("err_code"), LodeError)
         raise refused(f"JetStream refuses {what}: {problem.get('description')}")
     return dict(answer)

@@ -90,6 +90,19 @@ def start_nats(folder: Path, config: str = "") -> Running:
     return Running([*command, "-sd", str(home / "data")], home, lambda server: _greeting(port), {})
 
 
+def start_cluster(folder: Path, size: int = 3) -> list[Running]:
+    """Several nats-servers that know each other; JetStream answers once they have agreed on a leader."""
+    ports = [free_port() for _ in range(size)]
+    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+    servers = []
+    for number, port in enumerate(ports):
+        home = folder / f"peer-{number}"
+        home.mkdir()
+        cluster = f'cluster {{name: test, listen: "127.0.0.1:{port}", routes: [{routes}]}}'
+        servers.append(start_nats(home, f"server_name: peer-{number}\n{cluster}\n"))
+    return servers
+
+
 def start_minio(folder: Path) -> Running:
     """A MinIO server with an empty bucket; its `url` is what `open_objects` takes."""
     home, port, password = folder / "minio-server", free_port(), "only-for-tests"
