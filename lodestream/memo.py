@@ -166,9 +166,9 @@ class Noted:
         """Note an object that the output speaks of but that was there already."""
         self.written[blob.key] = blob
 
-    async def create(self, key: str, data: bytes) -> bool:
+    async def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
         """See Objects; a claim is no blob of the output, so it is not noted."""
-        return await self._objects.create(key, data)
+        return await self._objects.create(key, data, durable=durable)
 
     async def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """See Objects. Raises Missing, which is a KeyError."""

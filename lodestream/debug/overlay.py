@@ -25,7 +25,7 @@ class Overlay:
         self._gone.discard(key)
         return await self._above.put_file(key, path)
 
-    async def create(self, key: str, data: bytes) -> bool:
+    async def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
         """See Objects; atomic for this process alone."""
         if await self.stat(key) is not None:
             return False

@@ -34,8 +34,11 @@ class Objects(Protocol):
     async def put_file(self, key: str, path: Path) -> str:
         """Store a file whole, by moving it where that can be done: `path` is gone afterwards. Gives its version."""
 
-    async def create(self, key: str, data: bytes) -> bool:
-        """Store `data` if the key is free; False when somebody was first. Atomic among all writers."""
+    async def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
+        """Store `data` if the key is free; False when somebody was first. Atomic among all writers.
+
+        What is not `durable` may be lost, or be empty, after a power cut, and costs less.
+        """
 
     async def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """The object, or `length` bytes of it from `offset`. Raises KeyError where there is none."""

@@ -53,9 +53,9 @@ class Directory:
         """
         return await self._threads.run(self._put_file, self._path(key), path)
 
-    async def create(self, key: str, data: bytes) -> bool:
+    async def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
         """Store `data` if the key is free; False when somebody was first, in this process or another."""
-        return await self._threads.run(self._create, self._path(key), data)
+        return await self._threads.run(self._create, self._path(key), data, durable)
 
     async def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """The object, or `length` bytes of it from `offset`. Raises KeyError where there is none."""
@@ -105,12 +105,12 @@ class Directory:
         with self._on_disk(data) as temp:
             return self._name(os.replace, temp, target)
 
-    def _create(self, target: Path, data: bytes) -> bool:
+    def _create(self, target: Path, data: bytes, durable: bool) -> bool:
         if target.exists():
             return False
-        with self._on_disk(data) as temp:
+        with self._on_disk(data, durable) as temp:
             try:
-                self._name(os.link, temp, target)
+                self._name(os.link, temp, target, durable)
             except FileExistsError:
                 return False
         return True
@@ -167,8 +167,8 @@ class Directory:
                 yield found
 
     @contextmanager
-    def _on_disk(self, source: bytes | Path) -> Iterator[Path]:
-        """A temporary file with these bytes, safe on disk; removed at the end unless it was moved away."""
+    def _on_disk(self, source: bytes | Path, durable: bool = True) -> Iterator[Path]:
+        """A temporary file with these bytes, safe on disk if `durable`; removed at the end unless it was moved away."""
         temp = self._temp / uuid.uuid4().hex
         try:
             with temp.open("xb") as file:
@@ -178,12 +178,13 @@ class Directory:
                 else:
                     file.write(source)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             yield temp
         finally:
             temp.unlink(missing_ok=True)
 
-    def _name(self, move: Callable[[Path, Path], None], temp: Path, target: Path) -> str:
+    def _name(self, move: Callable[[Path, Path], None], temp: Path, target: Path, durable: bool = True) -> str:
         """Give a finished file its name, as `move` does it, and its version. Raises ValueError where a key is a folder.
 
         The version is asked of the file that was opened before: at its new name there may be another by then.
@@ -198,7 +199,8 @@ class Directory:
         except (NotADirectoryError, IsADirectoryError):
             raise ValueError(f"an object cannot lie below another: {target.relative_to(self.root)}") from None
         else:
-            _sync(target.parent)
+            if durable:
+                _sync(target.parent)
             return _version(os.fstat(opened))
         finally:
             os.close(opened)

@@ -68,8 +68,8 @@ class S3:
         """
         return await self._threads.run(self._put_file, check_key(key), path)
 
-    async def create(self, key: str, data: bytes) -> bool:
-        """Store `data` if the key is free; False when somebody was first. The server decides."""
+    async def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
+        """Store `data` if the key is free; False when somebody was first. The server decides, and makes all durable."""
         return await self._threads.run(self._create, check_key(key), data)
 
     async def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:

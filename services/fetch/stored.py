@@ -58,10 +58,10 @@ async def store(
     """Store the file, unless one with the same bytes is there already: then that serves for both.
 
     `objects` takes what is no output: an index by content, which is written first, so that a crash leaves no file
-    that it does not know. `again` is told the id of the other video before anything is stored, and may raise Reject.
+    that it does not know (a power cut may: then one content is stored twice). `again` is told the id of the other video before anything is stored, and may raise Reject.
     """
     index, own = keys.content(media.sha256), Blob(media.object_key, media.bytes, media.sha256)
-    if not await objects.create(index, msgspec.json.encode(own)):
+    if not await objects.create(index, msgspec.json.encode(own), durable=False):
         if other := await _whole_other(own, index, objects):
             await again(keys.media_of(other.key))
             await objects.put(keys.same(media.id, form), msgspec.json.encode(Same(media.id, other)))
@@ -89,7 +89,7 @@ async def settle(media: Media, job: Job) -> None:
     """The first video of a flow with these bytes is the one that counts. Raises Reject for any other."""
     objects, key = job.parts.objects, keys.claim(job.flow, job.recipe, media.sha256)
     mine = msgspec.json.encode(Claim(media.id, media.sha256))
-    if await objects.create(key, mine):
+    if await objects.create(key, mine, durable=False):
         return
     first = await _first(objects, key, media.sha256)
     if not first:

@@ -184,7 +184,7 @@ class Counted:
             self.listings.append(prefix)
         return self._objects.list(prefix)
 
-    async def create(self, key: str, data: bytes) -> bool:
+    async def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
         """Noted when it is about fakes."""
         if key.startswith("fakes/"):
             self.writes.append(key)
