@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -30,11 +31,15 @@ PATIENCE = 60.0
 
 
 def provision_objects(types: dict[str, Node]) -> None:
-    """Bucket, users and policies. Raises LodeError."""
+    """Bucket, users and policies. A store whose administrator's password we lack has them already. Raises LodeError."""
+    if not places.objects_key(places.ROOT).exists():
+        return
     policies = {name: store.of_worker(node) for name, node in types.items()}
     policies |= {rights.CATALOG: store.of_catalog(), places.HOUSE: store.of_house()}
+    policies[places.PROMETHEUS] = store.of_prometheus()
     users = {user: _read(places.objects_key(user)) for user in policies}
-    store.provision(places.STORE, (places.ROOT, _read(places.objects_key(places.ROOT))), users, policies)
+    address = urlsplit(_read(places.objects(places.HOUSE))).netloc.rpartition("@")[2]
+    store.provision(address, (places.ROOT, _read(places.objects_key(places.ROOT))), users, policies)
 
 
 async def keep(url: str) -> None:

@@ -4,6 +4,9 @@ Runs as root without a network before everything else, at every start; what is t
 runs as whom: `fetch=11013`. The data folders of the servers are given to them as well.
 """
 
+import base64
+import hmac
+import json
 import os
 import secrets
 import sys
@@ -20,21 +23,34 @@ from proto.keys import BUCKET
 
 DATA = Path("/data")
 """Below it, the data folder of each server that has one."""
+FAR_AWAY = 7_258_118_400
+"""The year 2200: a token lasts as long as the passwords do."""
 
 
-def make(owners: Mapping[str, int], types: Mapping[str, Node], root: Path = places.SECRETS, data: Path = DATA) -> None:
-    """Make what is missing, and set the rights of everything anew. Raises LodeError where that is refused."""
+def make(
+    owners: Mapping[str, int],
+    types: Mapping[str, Node],
+    root: Path = places.SECRETS,
+    data: Path = DATA,
+    store: str = places.STORE,
+) -> None:
+    """Make what is missing, and set the rights of everything anew; `store` is the object store's host:port.
+
+    Raises LodeError where that is refused.
+    """
     try:
         root.mkdir(parents=True, exist_ok=True)
         root.chmod(0o711)
         for user in owners:
             places.folder(user, root).mkdir(exist_ok=True)
-        passwords = {user: _secret(_password_file(user, root)) for user in rights.users(types)}
+        passwords = {user: _secret(password_file(user, root)) for user in rights.users(types)}
         accounts = rights.accounts(types, passwords)
         config = natsconf.config("lodestream", "0.0.0.0:4222", "/data", accounts, monitor="127.0.0.1:8222")
         write_whole(places.nats_config(root), config.encode())
         _secret(places.quack(root))
-        _make_object_users([*types, rights.CATALOG, places.HOUSE], root)
+        _secret(places.grafana(root))
+        _make_object_users([*types, rights.CATALOG, places.HOUSE], root, store)
+        write_whole(places.figures(root), _figures_token(_secret(places.objects_key(places.PROMETHEUS, root))))
         for user, uid in owners.items():
             _give(places.folder(user, root), uid)
             if (data / user).is_dir():
@@ -43,21 +59,32 @@ def make(owners: Mapping[str, int], types: Mapping[str, Node], root: Path = plac
         raise LodeError(f"cannot write {error.filename or root}: {error.strerror}; is the volume writable?") from None
 
 
-def _password_file(user: str, root: Path) -> Path:
-    """The operator and people have no service of their own: the house keeps their passwords."""
+def password_file(user: str, root: Path) -> Path:
+    """Its NATS password. The operator and people have no service of their own: the house keeps their passwords."""
     if user in (rights.OPERATOR, rights.SEEDER, rights.VIEWER):
         return places.folder(places.HOUSE, root) / f"nats-{user}"
     return places.password(user, root)
 
 
-def _make_object_users(users: list[str], root: Path) -> None:
+def _make_object_users(users: list[str], root: Path, store: str) -> None:
     administrator = _secret(places.objects_key(places.ROOT, root))
     write_whole(
         places.minio_env(root), f"MINIO_ROOT_USER={places.ROOT}\nMINIO_ROOT_PASSWORD={administrator}\n".encode()
     )
     for user in users:
         key = _secret(places.objects_key(user, root))
-        write_whole(places.objects(user, root), f"s3://{user}:{key}@{places.STORE}/{BUCKET}\n".encode())
+        write_whole(places.objects(user, root), f"s3://{user}:{key}@{store}/{BUCKET}\n".encode())
+
+
+def _figures_token(key: str) -> bytes:
+    """What MinIO takes for a request for its figures: a JSON web token of its user, signed with that user's key."""
+    claims = {"sub": places.PROMETHEUS, "iss": "prometheus", "exp": FAR_AWAY}
+    signed = b".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "HS512", "typ": "JWT"}, claims))
+    return signed + b"." + _base64(hmac.digest(key.encode(), signed, "sha512"))
+
+
+def _base64(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
 def _secret(file: Path) -> str:
@@ -92,6 +119,7 @@ def owners(arguments: list[str]) -> dict[str, int]:
             raise LodeError(f"{argument!r} is not user=uid")
         found[user] = int(uid)
     wanted = {*node_types(), rights.CATALOG, rights.SCALER, places.NATS, places.MINIO, places.HOUSE}
+    wanted |= {places.PROMETHEUS, places.LOKI, places.GRAFANA}
     if missing := sorted(wanted - found.keys()):
         raise LodeError(f"nobody is said to run {', '.join(missing)}: add {missing[0]}=UID to the command of init")
     return found

@@ -8,6 +8,8 @@ SECRETS = Path("/run/lode")
 """A volume: a folder for each user that only that user may read."""
 NATS, MINIO, HOUSE = "nats", "minio", "house"
 """Services that are no node type; `house` holds the operator's rights."""
+PROMETHEUS, LOKI, GRAFANA = "prometheus", "loki", "grafana"
+"""Services of the profile `observe`; the first is a user of the object store's as well, for its figures alone."""
 NATS_URL = "nats://nats:4222"
 STORE = "minio:9000"
 ROOT = "root"
@@ -19,6 +21,11 @@ def folder(user: str, secrets: Path = SECRETS) -> Path:
     return secrets / user
 
 
+def version(secrets: Path = SECRETS) -> Path:
+    """Says in which format the volumes were written."""
+    return secrets / "format"
+
+
 def password(user: str, secrets: Path = SECRETS) -> Path:
     """Its NATS password."""
     return folder(user, secrets) / "nats"
@@ -27,6 +34,16 @@ def password(user: str, secrets: Path = SECRETS) -> Path:
 def quack(secrets: Path = SECRETS) -> Path:
     """What DuckDB clients show the catalog."""
     return folder(CATALOG, secrets) / "quack"
+
+
+def figures(secrets: Path = SECRETS) -> Path:
+    """The token that the object store's figures are asked with."""
+    return folder(PROMETHEUS, secrets) / "minio"
+
+
+def grafana(secrets: Path = SECRETS) -> Path:
+    """The password of Grafana's `admin`."""
+    return folder(GRAFANA, secrets) / "password"
 
 
 def objects(user: str, secrets: Path = SECRETS) -> Path:

@@ -40,6 +40,11 @@ def of_house() -> dict[str, Any]:
     return policy((), ("",))
 
 
+def of_prometheus() -> dict[str, Any]:
+    """The server's figures, and no object."""
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["admin:Prometheus"]}]}
+
+
 def policy(reads: Iterable[str], writes: Iterable[str]) -> dict[str, Any]:
     """What one user may do, by beginnings of keys: it may list and read what it may write, and remove that."""
     seen = sorted({*reads, *writes})
