@@ -37,9 +37,7 @@ class Process(msgspec.Struct, frozen=True):
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, *, stores: bool = True) -> "Process":
         """Read the environment and set up logging. Raises LodeError naming the variable that is missing or wrong."""
-        if (level := env.get(LOG_LEVEL, "info")) not in LEVELS:
-            raise LodeError(f"{LOG_LEVEL} is {level!r}; it is one of {', '.join(LEVELS)}")
-        log.configure(level)
+        set_up_log(env)
         objects = env.get(OBJECTS) or _content(env, OBJECTS_FILE)
         missing = [name for name in (NATS_URL, WORK) if not env.get(name)]
         missing += [OBJECTS] if stores and not objects else []
@@ -50,6 +48,13 @@ class Process(msgspec.Struct, frozen=True):
     async def connect(self, name: str) -> Bus:
         """A bus under this process's user; waits for the server as long as it takes."""
         return await connect(self.nats_url, self.user, self.password, name=name)
+
+
+def set_up_log(env: Mapping[str, str] = os.environ) -> None:
+    """Log from the level on that the environment names. Raises LodeError for one that there is not."""
+    if (level := env.get(LOG_LEVEL, "info")) not in LEVELS:
+        raise LodeError(f"{LOG_LEVEL} is {level!r}; it is one of {', '.join(LEVELS)}")
+    log.configure(level)
 
 
 def _content(env: Mapping[str, str], variable: str) -> str:

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from lodestream import log, rights
+from lodestream import rights
 from lodestream.bus import connect
 from lodestream.compose import places, store
 from lodestream.errors import LodeError
 from lodestream.housekeeping import keep_house
 from lodestream.node import Node
 from lodestream.objects import open_objects
-from lodestream.process import NATS_URL
+from lodestream.process import NATS_URL, set_up_log
 from lodestream.registry import node_types
 from lodestream.streams import ensure_streams
 
@@ -76,8 +76,8 @@ async def _until_told(url: str) -> None:
 
 def main() -> None:
     """Entry point; a person's mistake is one line and status 1."""
-    log.configure()
     try:
+        set_up_log()
         provision_objects(node_types())
         asyncio.run(_until_told(os.environ.get(NATS_URL, places.NATS_URL)))
     except LodeError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from lodestream import natsconf, rights
 from lodestream.compose import places
 from lodestream.errors import LodeError
-from lodestream.local.home import write_whole
+from lodestream.local.home import FORMAT, write_whole
 from lodestream.node import Node
 from lodestream.registry import node_types
 from proto.keys import BUCKET
@@ -41,6 +41,7 @@ def make(
     try:
         root.mkdir(parents=True, exist_ok=True)
         root.chmod(0o711)
+        _check_format(places.version(root))
         for user in owners:
             places.folder(user, root).mkdir(exist_ok=True)
         passwords = {user: _secret(password_file(user, root)) for user in rights.users(types)}
@@ -57,6 +58,15 @@ def make(
                 _give_data(data / user, uid)
     except OSError as error:
         raise LodeError(f"cannot write {error.filename or root}: {error.strerror}; is the volume writable?") from None
+
+
+def _check_format(file: Path) -> None:
+    """Raises LodeError where the volumes were written by a version that writes them otherwise."""
+    if not file.exists():
+        write_whole(file, b"%d\n" % FORMAT)
+    if (found := file.read_text().strip()) != str(FORMAT):
+        why = f"the volumes were written by another version of Lodestream (format {found}, this one has {FORMAT})"
+        raise LodeError(f"{why}; use that version, or another project: docker compose -p NAME up -d")
 
 
 def password_file(user: str, root: Path) -> Path:

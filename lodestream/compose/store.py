@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 from minio import Minio
+from minio.commonconfig import ENABLED, Filter
 from minio.credentials import StaticProvider
-from minio.error import MinioAdminException, MinioException
+from minio.error import MinioAdminException, MinioException, S3Error
+from minio.lifecycleconfig import AbortIncompleteMultipartUpload, LifecycleConfig, Rule
 from minio.minioadmin import MinioAdmin
 from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError
@@ -21,6 +23,10 @@ from proto.keys import BUCKET
 TIMEOUT = Timeout(connect=2, read=10)
 PATIENCE = 60.0
 """Seconds that the store may take to answer."""
+UNFINISHED_DAYS = 1
+"""Days after which an upload in parts is not going to be finished."""
+SWEEPS_BY_ITSELF = "InvalidArgument"
+"""So a MinIO server refuses the rule, for it removes such uploads by itself after a day."""
 _READ = ["s3:GetObject"]
 _WRITE = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
 
@@ -77,6 +83,7 @@ def provision(
         _wait(client)
         if not client.bucket_exists(BUCKET):
             client.make_bucket(BUCKET)
+        _drop_unfinished(client)
         known = msgspec.json.decode(admin.user_list())
         for user, password in users.items():
             admin.policy_add(policy_name=user, policy=policies[user])
@@ -85,6 +92,19 @@ def provision(
                 admin.attach_policy(policies=[user], user=user)
     except (MinioException, MinioAdminException, HTTPError) as error:
         raise LodeError(f"the object store at {address} refuses: {error}") from None
+
+
+def _drop_unfinished(client: Minio) -> None:
+    """Have uploads removed that were cut short, unless the bucket has rules of its owner's. Raises MinioException."""
+    if client.get_bucket_lifecycle(BUCKET):
+        return
+    cut_short = AbortIncompleteMultipartUpload(days_after_initiation=UNFINISHED_DAYS)
+    rule = Rule(ENABLED, Filter(prefix=""), rule_id="unfinished", abort_incomplete_multipart_upload=cut_short)
+    try:
+        client.set_bucket_lifecycle(BUCKET, LifecycleConfig([rule]))
+    except S3Error as error:
+        if error.code != SWEEPS_BY_ITSELF:
+            raise
 
 
 def _wait(client: Minio) -> None:
