@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lodestream.bus import Bus, connect
@@ -36,11 +36,11 @@ class Instance:
     minio: Running | None = None
     ack_wait: float | None = None
     """Seconds until what a killed worker had in hand is given to another, where not as long as flows have it."""
+    objects: str = field(init=False)
+    """URL of its object store; that of a server is told once, not after a restart."""
 
-    @property
-    def objects(self) -> str:
-        """URL of its object store."""
-        return self.minio.url if self.minio else self.home.objects.as_uri()
+    def __post_init__(self) -> None:
+        self.objects = self.minio.url if self.minio else self.home.objects.as_uri()
 
     def claim_ports(self) -> None:
         """Ports that no other instance looks for, so that they are free again at each start."""
