@@ -38,6 +38,10 @@ generate:
 bench *ARGS:
     ./lode bench {{ARGS}}
 
+# the images and their sizes
+images:
+    docker images "lodestream/*"
+
 # what CI runs
 ci:
     .ci/run
