@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import time
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from lodestream.scaling.keep import last_decisions
 from lodestream.stack import Stack
 from lodestream.streams import ask
 from lodestream.tally import Trouble
+from lodestream.yields import yields
 from proto import subjects
 from proto.messages import Scaled
 
@@ -27,13 +29,6 @@ CATALOG_SILENT = f"the catalog does not answer, so nothing is counted here; see:
 LITTLE_ROOM = 2 << 30
 """Bytes left on the disk under which that is said."""
 COUNTS = "select flow, node, out, rejected, dead from progress"
-YIELD = """select flow, date_diff('hour', hour, date_trunc('hour', now()::timestamp)) as ago, sum(new_videos)::bigint
-    from hourly where hour > now()::timestamp - interval 12 hours group by all"""
-DRY = "select flow, what, name, fruitless, last_new::varchar from dry order by fruitless desc"
-HOURS = 12
-"""Of which the yield is shown."""
-DRY_SHOWN = 5
-"""Sources of a flow at most that are said to have run dry."""
 PATIENCE = 3.0
 """Seconds that the catalog may take to count."""
 
@@ -215,25 +210,11 @@ async def add_details(bus: Bus, flows: list[FlowStatus]) -> bool:
 
 
 async def _add_yields(bus: Bus, flows: list[FlowStatus]) -> None:
-    """What is new by the hour, and what has run dry; nothing where the catalog does not answer."""
-    ways = Ways(bus.nc)
-    try:
-        hourly, dry = await sql(YIELD, ways, seconds=PATIENCE), await sql(DRY, ways, seconds=PATIENCE)
-    except LodeError:
-        return
-    for flow in flows:
-        flow.new_videos = [0] * HOURS
-        for ago, new in (row[1:] for row in hourly.rows if row[0] == flow.flow):
-            if 0 <= ago < HOURS:
-                flow.new_videos[-1 - ago] = new
-        flow.dry = [_dry(*row[1:]) for row in dry.rows if row[0] == flow.flow][:DRY_SHOWN]
-
-
-def _dry(what: str, name: str, fruitless: int, last_new: str | None) -> str:
-    since = f"since {last_new[:16]} UTC" if last_new else "ever"
-    if what == "seed":
-        return f"seed {name!r} has run dry: {fruitless} looks at it offered nothing new {since}"
-    return f"{name} has run dry: {fruitless:,} videos from it and none of them new {since}"
+    """Nothing where the catalog does not answer."""
+    with suppress(LodeError):
+        found = await yields(Ways(bus.nc), PATIENCE)
+        for flow in flows:
+            flow.new_videos, flow.dry = found[flow.flow]
 
 
 async def _add_counts(bus: Bus, flows: list[FlowStatus]) -> bool:
