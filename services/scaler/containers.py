@@ -9,7 +9,7 @@ from itertools import count, islice
 from typing import Any
 
 import docker
-from docker.errors import DockerException
+from docker.errors import DockerException, ImageNotFound
 
 from lodestream.errors import LodeError
 from lodestream.scaling.policy import Limits
@@ -18,7 +18,7 @@ LABEL = "com.docker.compose"
 TIMEOUT = 60
 """Seconds for one answer of the engine."""
 KEPT = (
-    *("Image", "Cmd", "Entrypoint", "Env", "User", "WorkingDir", "StopSignal", "StopTimeout", "Healthcheck"),
+    *("Cmd", "Entrypoint", "Env", "User", "WorkingDir", "StopSignal", "StopTimeout", "Healthcheck"),
     *("ExposedPorts", "Volumes"),
 )
 """What a copy has of the configuration; its own are host name, number, name and addresses."""
@@ -108,6 +108,7 @@ class Containers:
         }
         first, *others = networks
         wanted = {key: config[key] for key in KEPT if config.get(key) is not None} | {
+            "Image": self._image(there),
             "Labels": config["Labels"] | {f"{LABEL}.container-number": str(number)},
             "HostConfig": there["HostConfig"] | {"PortBindings": {}},
             "NetworkingConfig": {"EndpointsConfig": {first: networks[first]}},
@@ -120,3 +121,11 @@ class Containers:
         except DockerException:
             self._api.remove_container(made, force=True, v=True)
             raise
+
+    def _image(self, there: Mapping[str, Any]) -> str:
+        """The image of a container, by name while that is still the same one: a copy is no newer than its original."""
+        name = there["Config"]["Image"]
+        try:
+            return str(name if self._api.inspect_image(name)["Id"] == there["Image"] else there["Image"])
+        except ImageNotFound:
+            return str(there["Image"])
