@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from lodestream.compose import kube
+from lodestream.registry import node_types
 from proto import subjects
 from tests.support.servers import start_nats
 
@@ -92,6 +93,10 @@ def test_hardened(name: str) -> None:
     wanted = {"readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     assert container["securityContext"] == wanted
     assert "readinessProbe" in container
+
+
+def test_every_node_type_runs() -> None:
+    assert set(workloads()) == {*node_types(), "house", "catalog"}
 
 
 def test_one_writer_of_the_catalog_and_one_house() -> None:

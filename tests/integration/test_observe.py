@@ -131,3 +131,12 @@ def exported(port: int) -> str:
             pass
         assert time.monotonic() < deadline, "the exporter tells nothing"
         time.sleep(0.2)
+
+
+def test_prometheus_understands_what_it_is_to_ask(secrets: Path, tmp_path: Path) -> None:
+    if not (program := shutil.which("promtool")):
+        pytest.skip("no program promtool")
+    config = tmp_path / "prometheus.yml"
+    config.write_text((OBSERVE / "prometheus.yml").read_text().replace("/run/lode", str(secrets)))
+    checked = subprocess.run([program, "check", "config", str(config)], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
