@@ -1,0 +1,64 @@
+"""Containers die and hang in the middle of a run, the servers' too: what comes out is what an undisturbed run gives."""
+
+import hashlib
+import random
+import time
+
+import pytest
+
+from tests.compose.project import SERVICES, Project, docker
+from tests.compose.test_compose_start import bucket
+from tests.compose.videos import FRAMES, check_mined, deploy, publish, wait_for
+
+VICTIMS = [name for name in SERVICES if name != "records"]
+EACH = 4
+"""Videos that are published before each blow."""
+HANGS = 10.0
+"""Seconds."""
+
+
+def pictures(project: Project, flow: str) -> dict[str, list[str]]:
+    """The digest of every picture of a flow's videos, in order of time, as the object store has it."""
+    client, name = bucket(project)
+    found: dict[str, list[str]] = {}
+    query = f"select media_id, shard_key, byte_offset, byte_length from frames where flow = '{flow}' order by time_ms"
+    for row in project.sql(query):
+        data = client.get_object(name, row["shard_key"], row["byte_offset"], row["byte_length"]).read()
+        found.setdefault(row["media_id"], []).append(hashlib.sha256(data).hexdigest())
+    return found
+
+
+@pytest.mark.timeout(480)
+def test_whatever_is_killed_the_outcome_is_that_of_an_undisturbed_run(stack: Project) -> None:
+    deploy(stack, "kill")
+    made = publish(stack, "kill", ["undisturbed.mp4"])
+    stack.lode("wait", "kill", "--timeout", "90s")
+    ((_, wanted),) = pictures(stack, "kill").items()
+    assert len(wanted) == FRAMES
+    stack.hasten("kill")
+    draw = random.Random(1)
+    for service in VICTIMS:
+        made |= publish(stack, "kill", [f"{service}-{n}.mp4" for n in range(EACH)])
+        time.sleep(draw.random())
+        stack.kill(service)
+        stack.until_answering()
+    stack.until_healthy()
+    stack.lode("wait", "kill", "--timeout", "150s")
+    check_mined(stack, "kill", made)
+    assert {tuple(got) for got in pictures(stack, "kill").values()} == {tuple(wanted)}
+
+
+@pytest.mark.timeout(300)
+def test_an_object_store_that_hangs_costs_time_and_nothing_else(stack: Project) -> None:
+    deploy(stack, "pause")
+    made = publish(stack, "pause", [f"pause-before-{n}.mp4" for n in range(EACH)])
+    wait_for(stack, "from candidates where flow = 'pause'")
+    store = stack.container("minio")
+    docker("pause", store)
+    try:
+        made |= publish(stack, "pause", [f"pause-during-{n}.mp4" for n in range(EACH)])
+        time.sleep(HANGS)
+    finally:
+        docker("unpause", store)
+    stack.lode("wait", "pause", "--timeout", "200s")
+    check_mined(stack, "pause", made)
