@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+ALIVE = "alive"
 EVERY = 10.0
 """Seconds between touches."""
 
 
 async def show_alive(folder: Path) -> None:
-    """Touch `alive` in a folder until cancelled; a disk that is full is no sign of death."""
-    file = folder / "alive"
+    """Touch ALIVE in a folder until cancelled; a disk that is full is no sign of death."""
+    file = folder / ALIVE
     while True:
         with contextlib.suppress(OSError):
             file.touch()

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import msgspec
 import structlog
 import uvloop
 
-from lodestream.alive import show_alive
+from lodestream.alive import ALIVE, show_alive
 from lodestream.bus import Bus, Publisher, Puller
 from lodestream.errors import LodeError
 from lodestream.flow.model import Consumer, Deployed, DeployedNode
@@ -42,6 +43,9 @@ log = structlog.get_logger()
 
 GRACE = 10.0
 """Seconds that a worker told to stop has for what it has in hand; the rest is handed back."""
+
+GIVEN_UP = 3600.0
+"""Seconds without a sign of life after which a worker in another container is taken for dead."""
 
 FRESH = 5.0
 """Seconds for which a record is served without a look whether a newer one is deployed."""
@@ -220,17 +224,29 @@ async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[Any]]) -> None:
 
 
 def own_folder(work: Path, node_type: str) -> Path:
-    """A fresh folder for this process's temporary files; what dead workers of its type left is removed."""
+    """A fresh folder for this process's temporary files; what dead workers of its type left is removed.
+
+    Containers may share `work`, and each of them counts its processes from 1.
+    """
+    mine = work / f"{node_type}-{os.uname().nodename}-{os.getpid()}"
     try:
         work.mkdir(parents=True, exist_ok=True)
-        mine = work / f"{node_type}-{os.getpid()}"
         for left in work.glob(f"{node_type}-*"):
-            if left == mine or not Path(f"/proc/{left.name.rpartition('-')[2]}").exists():
+            if left == mine or _is_dead(left, mine.name.rpartition("-")[0]):
                 shutil.rmtree(left, ignore_errors=True)
         mine.mkdir(exist_ok=True)
     except OSError as error:
         raise LodeError(f"cannot write to {work}: {error.strerror}") from None
     return mine
+
+
+def _is_dead(folder: Path, here: str) -> bool:
+    """Whether the worker of a folder is no more; of one elsewhere it is known only when it last said that it lives."""
+    where, _, pid = folder.name.rpartition("-")
+    if where == here:
+        return not Path(f"/proc/{pid}").exists()
+    shown = [path.stat().st_mtime for path in (folder, folder / ALIVE) if path.exists()]
+    return bool(shown) and time.time() - max(shown) > GIVEN_UP
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def check_mined(project: Project, flow: str, made: dict[str, str]) -> None:
     stored = project.sql(f"select url, sha256 from history.media where flow = '{flow}'")
     got = sorted((row["url"].rpartition("/")[2], row["sha256"]) for row in stored)
     assert got == sorted(made.items())
-    shards = project.sql(f"select media_id, frames, worker from history.shards where flow = '{flow}'")
+    shards = project.sql(f"select media_id, frames from history.shards where flow = '{flow}'")
     assert len({row["media_id"] for row in shards}) == len(shards) == len(made)
     assert {row["frames"] for row in shards} == {FRAMES}
     assert project.sql(f"from dead where flow = '{flow}'") == []
