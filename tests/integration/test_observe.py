@@ -133,10 +133,15 @@ def exported(port: int) -> str:
         time.sleep(0.2)
 
 
-def test_prometheus_understands_what_it_is_to_ask(secrets: Path, tmp_path: Path) -> None:
+def test_prometheus_understands_what_it_is_to_ask_and_is_asked(secrets: Path, tmp_path: Path) -> None:
     if not (program := shutil.which("promtool")):
         pytest.skip("no program promtool")
-    config = tmp_path / "prometheus.yml"
+    config, rules = tmp_path / "prometheus.yml", tmp_path / "rules.json"
     config.write_text((OBSERVE / "prometheus.yml").read_text().replace("/run/lode", str(secrets)))
-    checked = subprocess.run([program, "check", "config", str(config)], capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    targets = [target for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    asked = [target["expr"] for target in targets if target["datasource"]["type"] == "prometheus"]
+    written = [{"record": f"asked_{number}", "expr": expression} for number, expression in enumerate(asked)]
+    rules.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": written}]}))
+    for check in (("config", config), ("rules", rules)):
+        checked = subprocess.run([program, "check", *check], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
