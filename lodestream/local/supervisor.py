@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -145,11 +145,7 @@ class Supervisor:
         """Start and stop workers of the services whose number follows what waits."""
         if limits := bounds(self.table):
             crew = Crew(self.table, self._children, self._add_service, self._remove)
-            bus = await self._operator(None)
-            try:
-                await keep_scaled(bus, limits, crew, self._changed)
-            finally:
-                await bus.close()
+            await self._keep("scaling", lambda bus: keep_scaled(bus, limits, crew, self._changed))
 
     async def _keep_room(self) -> None:
         """Start the server anew once a disk that was full has room again: by itself it would store nothing more."""
@@ -162,14 +158,17 @@ class Supervisor:
                     os.kill(pid, signal.SIGTERM)
 
     async def _keep_house(self) -> None:
-        """Goes on after any failure: nothing of it is worth the instance."""
+        await self._keep("housekeeping", lambda bus: keep_house(bus, Directory(self.home.objects), self._changed))
+
+    async def _keep(self, what: str, work: Callable[[Bus], Awaitable[None]]) -> None:
+        """Do it for ever, on a connection of its own, also after any failure: nothing of it is worth the instance."""
         while True:
             bus = await self._operator(None)
             try:
-                await keep_house(bus, Directory(self.home.objects), self._changed)
+                await work(bus)
             except* Exception as failed:
                 why = "; ".join(f"{type(error).__name__}: {error}" for error in failed.exceptions)
-                self._changed(f"housekeeping failed, goes on: {why}")
+                self._changed(f"{what} failed, goes on: {why}")
                 await asyncio.sleep(LOOK_EVERY)
             finally:
                 await bus.close()
