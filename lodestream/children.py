@@ -14,12 +14,13 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lodestream.zygote import LINE, PACKET
+from lodestream.pipes import Lines
+from lodestream.zygote import PACKET
 
 PASSED_ON = ("LODE_YTDLP_PLUGINS", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """All that a child sees of the service's environment: no secrets, no proxies, no settings of other programs."""
@@ -97,8 +98,8 @@ class Children:
         patience = _Patience(limits.deadline_s, limits.stall_s)
         try:
             asked = {"job": job, "folder": str(path), "limits": limits.resources()}
-            async with link.fork(asked) as (reader, ended):
-                while line := await patience.line(reader):
+            async with link.fork(asked) as (lines, ended):
+                while line := await patience.line(lines):
                     said = json.loads(line)
                     if isinstance(said, list):
                         raise ChildFailed(*said)
@@ -127,18 +128,18 @@ class _Patience:
     def __init__(self, deadline_s: float, stall_s: float | None):
         self.left, self.stall_s = deadline_s, stall_s
 
-    async def line(self, reader: asyncio.StreamReader) -> bytes:
+    async def line(self, lines: Lines) -> bytes:
         """The next whole line; empty at the end. Raises ChildTimeout."""
         loop = asyncio.get_running_loop()
         since, stalls_first = loop.time(), self.stall_s is not None and self.stall_s < self.left
         try:
             async with asyncio.timeout(self.stall_s if stalls_first else self.left):
-                line = await reader.readline()
+                line = await lines.line()
         except TimeoutError:
             why = f"silent for {self.stall_s:g} s" if stalls_first else "past its deadline"
             raise ChildTimeout(f"the child was {why}") from None
         self.left -= loop.time() - since
-        return line if line.endswith(b"\n") else b""
+        return line
 
 
 class _Link:
@@ -179,18 +180,18 @@ class _Link:
         return cls(process, ours)
 
     @contextlib.asynccontextmanager
-    async def fork(self, asked: dict[str, Any]) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.Future[int]]]:
+    async def fork(self, asked: dict[str, Any]) -> AsyncIterator[tuple[Lines, asyncio.Future[int]]]:
         """One job: what its child writes, and how it ends; at exit its whole group is killed and seen gone."""
         self.count += 1
         number, ended = self.count, asyncio.get_running_loop().create_future()
-        async with _pipe() as (reader, write):
+        with _pipe() as (lines, write):
             await self._send({"run": number, **asked}, [write.fileno()])
             write.close()
             self.codes[number] = ended
             if self.lost:
                 ended.set_result(-signal.SIGKILL)
             try:
-                yield reader, ended
+                yield lines, ended
             finally:
                 try:
                     if not ended.done():
@@ -251,19 +252,12 @@ class _Link:
                 code.set_result(-signal.SIGKILL)
 
 
-@contextlib.asynccontextmanager
-async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]:
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[Lines, BinaryIO]]:
     """The two ends of a pipe."""
-    reader = asyncio.StreamReader(limit=LINE)
     read, write = os.pipe()
-    with os.fdopen(write, "wb", buffering=0) as writer:
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read, "rb")
-        )
-        try:
-            yield reader, writer
-        finally:
-            transport.close()
+    with os.fdopen(write, "wb", buffering=0) as writer, contextlib.closing(Lines(read)) as lines:
+        yield lines, writer
 
 
 def _name(number: int) -> str:
