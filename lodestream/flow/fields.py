@@ -16,6 +16,8 @@ OWN = ("type", "from")
 """Fields of a node that are the flow's, not its type's."""
 MOST = 30
 """Names that a message lists."""
+QUOTED = 160
+"""Letters that are quoted of what msgspec says."""
 _STEP = re.compile(r"\[(\d+)\]|\.(\w+)")
 
 
@@ -72,4 +74,5 @@ def _inside(spot: Spot, error: str) -> tuple[Spot, str]:
             spot = spot.value[int(index)]
         elif name and isinstance(spot.value, dict) and name in spot.value:
             spot = spot.value[name]
-    return spot, "" if said.startswith(("Expected", "Invalid enum", "'")) and not path.strip("`") else f" ({said})"
+    ours = said.startswith(("Expected", "Invalid enum", "'")) and not path.strip("`")
+    return spot, "" if ours else f" ({said if len(said) <= QUOTED else said[: QUOTED - 3] + '...'})"

@@ -128,6 +128,15 @@ def test_a_letter_may_be_written_as_json_escapes_it() -> None:
     assert flow.nodes["g"].given["labels"] == {"🤸": "🤸"}
 
 
+def test_a_value_that_is_wrong_is_not_quoted_at_length() -> None:
+    for value in ("x" * 5000, "{a: " + "x" * 5000 + "}", "[" + "x" * 5000 + "]"):
+        text = f"flow: f\nnodes:\n  s: {{type: intake, concurrency: {value}}}\n  g: {{type: extract, every: {value}}}\n"
+        flow, problems = lint(text)
+        assert flow is None
+        assert problems
+        assert max(len(problem.show("f")) for problem in problems) < 500
+
+
 def test_a_cycle_is_named_from_giver_to_taker() -> None:
     text = HEAD + "  a: {type: bin, from: c}\n  b: {type: bin, from: a}\n  c: {type: bin, from: b}\n"
     assert said(text) == ["5:3: a cycle: a -> b -> c -> a"] or said(text) == ["6:3: a cycle: b -> c -> a -> b"]
