@@ -25,7 +25,7 @@ def stack(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
 
 
 @pytest.fixture
-def own(images: None, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
+def own(images: None, tmp_path: Path) -> Iterator[Project]:
     """A project of the test's own, which is not up."""
     with project(f"lode-test-{os.getpid()}-own", tmp_path) as made:
         yield made

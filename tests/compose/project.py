@@ -177,6 +177,16 @@ class Project:
         """Have its consumers wait no longer for what a killed worker had in hand."""
         asyncio.run(self._hasten(flow, ack_wait))
 
+    def deliveries(self, flow: str) -> int:
+        """How often a message of a flow was handed to a node."""
+        return asyncio.run(self._deliveries(flow))
+
+    async def _deliveries(self, flow: str) -> int:
+        bus = await connect(*self.stack().connection(), patience=PATIENCE)
+        found = (await infos(bus.nc, flow)).items()
+        await bus.close()
+        return sum(info["delivered"]["consumer_seq"] for (_, name), info in found if name != subjects.CATALOG)
+
     async def _hasten(self, flow: str, ack_wait: float) -> None:
         bus = await connect(*self.stack().connection(), patience=PATIENCE)
         for (stream, name), info in (await infos(bus.nc, flow)).items():

@@ -13,6 +13,7 @@ from tests.compose.videos import FRAMES, check_mined, deploy, publish, wait_for
 VICTIMS = [name for name in SERVICES if name != "records"]
 EACH = 4
 """Videos that are published before each blow."""
+NODES = 4
 HANGS = 10.0
 """Seconds."""
 
@@ -45,6 +46,7 @@ def test_whatever_is_killed_the_outcome_is_that_of_an_undisturbed_run(stack: Pro
     stack.until_healthy()
     stack.lode("wait", "kill", "--timeout", "150s")
     check_mined(stack, "kill", made)
+    assert stack.deliveries("kill") > NODES * len(made), "something was in hand when it was killed"
     assert {tuple(got) for got in pictures(stack, "kill").values()} == {tuple(wanted)}
 
 

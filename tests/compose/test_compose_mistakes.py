@@ -1,5 +1,6 @@
 """What a person gets wrong is told in one line that says what to do, and ends with a status that is not 0."""
 
+import json
 import socket
 import subprocess
 
@@ -21,6 +22,11 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 1, said
     assert len(said) == 1, said
     return said[0]
+
+
+def command_of_init(project: Project) -> list[str]:
+    """As compose.yaml has it."""
+    return [*json.loads(project.compose("config", "--format", "json").stdout)["services"]["init"]["command"]]
 
 
 def test_an_unknown_level_of_logging(stack: Project) -> None:
@@ -45,7 +51,6 @@ def test_no_secrets_at_all(stack: Project) -> None:
 def test_a_volume_that_cannot_be_written(stack: Project) -> None:
     options = ("--rm", "-u", "11004", "-e", "LODE_NATS_URL=nats://nats:4222", "-e", "LODE_WORK=/work")
     options += ("-e", "LODE_OBJECTS=file:///tmp", "-e", "LODE_CATALOG=/data", "--tmpfs", "/data:mode=0555")
-    done = docker("run", *options, "lodestream/catalog", check=False)
     done = docker("run", *options, "lodestream/catalog", "python", "-P", "-m", "services.catalog", check=False)
     said = only_line(done)
     assert "/data" in said
@@ -53,19 +58,14 @@ def test_a_volume_that_cannot_be_written(stack: Project) -> None:
 
 
 def test_secrets_that_cannot_be_written(stack: Project) -> None:
-    command = stack.compose("config", "--format", "json").stdout
-    import json
-
-    words = json.loads(command)["services"]["init"]["command"]
-    done = docker("run", "--rm", "-u", "0", "--tmpfs", "/run/lode:ro", "lodestream/house", *words, check=False)
+    done = docker(
+        "run", "--rm", "-u", "0", "--tmpfs", "/run/lode:ro", "lodestream/house", *command_of_init(stack), check=False
+    )
     assert "is the volume writable?" in only_line(done)
 
 
 def test_data_of_another_version(stack: Project) -> None:
-    import json
-
-    words = json.loads(stack.compose("config", "--format", "json").stdout)["services"]["init"]["command"]
-    shell = f"mkdir -p /run/lode && echo 99 >/run/lode/format && exec {' '.join(words)}"
+    shell = f"mkdir -p /run/lode && echo 99 >/run/lode/format && exec {' '.join(command_of_init(stack))}"
     done = docker("run", "--rm", "-u", "0", "--tmpfs", "/run/lode", "lodestream/house", "sh", "-c", shell, check=False)
     said = only_line(done)
     assert "another version of Lodestream (format 99" in said

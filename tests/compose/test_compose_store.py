@@ -1,7 +1,7 @@
 """The object store as services use it, on the MinIO server of the stack."""
 
+import asyncio
 import hashlib
-from pathlib import Path
 
 import pytest
 
@@ -38,8 +38,6 @@ async def test_reads_by_range(stack: Project) -> None:
 
 
 async def test_who_is_first_is_decided_by_the_server(stack: Project) -> None:
-    import asyncio
-
     store, key = open_objects(stack.stack().objects()), "media/create-test/x"
     won = await asyncio.gather(*(store.create(key, b"%d" % n) for n in range(16)))
     assert sum(won) == 1
@@ -47,7 +45,7 @@ async def test_who_is_first_is_decided_by_the_server(stack: Project) -> None:
     await store.delete(key)
 
 
-def test_provisioning_again_changes_nothing_and_starts(stack: Project, tmp_path: Path) -> None:
+def test_provisioning_again_changes_nothing(stack: Project) -> None:
     before = stack.lode("env", "--shell").stdout
     stack.compose("restart", "house")
     stack.until_healthy()
