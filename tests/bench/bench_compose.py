@@ -66,9 +66,11 @@ def soon(made: Project) -> float:
     """Seconds from `up` of a project that has never been up to the first frame of a 10 s clip."""
     (made.site / "soon.mp4").write_bytes(CLIP.encode())
     began = time.perf_counter()
-    made.up()
+    made.compose("up", "-d", "--no-build", COMPOSE_PARALLEL_LIMIT="-1")
     asyncio.run(first_frame(made, f"http://{made.address()}/soon.mp4"))
-    return time.perf_counter() - began
+    passed = time.perf_counter() - began
+    made.until_healthy()
+    return passed
 
 
 async def _mine(made: Project, names: list[str]) -> None:
