@@ -28,7 +28,7 @@ def same(media_id: str, form: str) -> str:
     return f"media/{media_id}/{form}.same"
 
 
-MEDIA, FRAMES, RECORDS, ATTEMPTS = "media/", "frames/", "records/", "memo/attempts/"
+MEDIA, FRAMES, VECTORS, RECORDS, ATTEMPTS = "media/", "frames/", "vectors/", "records/", "memo/attempts/"
 FAKES, SEEN, REFUSED = "fakes/entries/", "fakes/seen/", "fakes/refused/"
 """Beginnings of keys, for the rights of those who read and write there."""
 
@@ -46,6 +46,11 @@ def gone(key: str) -> str:
 def shard(recipe: str, media_id: str, shard_id: str, sha256: str) -> str:
     """A WebDataset tar of up to 256 frames; other bytes are another object."""
     return f"frames/{recipe}/{media_id}/{shard_id}-{sha256[:DIGITS]}.tar"
+
+
+def vectors(feature: str, media_id: str, shard_id: str, sha256: str) -> str:
+    """One row of numbers for each frame of a shard; other bytes are another object."""
+    return f"{VECTORS}{feature}/{media_id}/{shard_id}-{sha256[:DIGITS]}.npy"
 
 
 def memo(node_type: str, recipe: str, input_id: str) -> str:
@@ -120,7 +125,7 @@ def record(record_id: str) -> str:
 
 TOMBSTONES = "forgotten/"
 """Begins the key of every tombstone."""
-ABOUT_VIDEOS = (MEDIA, FRAMES, "vectors/", "memo/", "archive/", SEEN, REFUSED, RECORDS)
+ABOUT_VIDEOS = (MEDIA, FRAMES, VECTORS, "memo/", "archive/", SEEN, REFUSED, RECORDS)
 """Beginnings of keys that have the id of a video or a seed, or the digest of its bytes, as one of their parts."""
 
 

@@ -111,6 +111,61 @@ class Shard(Message, kw_only=True, tag="shard"):
     damage: Annotated[str, Meta(description="what of the video was lost; empty when nothing was")] = ""
 
 
+class Kept(Message, kw_only=True, tag="kept"):
+    """Which frames of a shard a filter keeps, and why it drops the others; its id is the shard's.
+
+    All lists have one element for each frame of the shard; None where a frame was not measured.
+    """
+
+    media_id: str
+    source: str
+    shard: Shard
+    kept: Annotated[list[Count], Meta(description="indices of the frames that are kept, ascending")]
+    reason: Annotated[list[str], Meta(description="why a frame is dropped; empty where it is kept or was not asked")]
+    measures: Annotated[dict[str, list[float | None]], Meta(description="by name: sharpness, brightness ...")] = {}
+    scores: Annotated[dict[str, list[float | None]], Meta(description="by prompt: probability, 0 to 1")] = {}
+    model: Annotated[str, Meta(description="that gave the scores; empty where none was asked")] = ""
+
+
+class Repeat(msgspec.Struct, forbid_unknown_fields=True):
+    """A frame that is a near duplicate of a frame that was kept before."""
+
+    index: Annotated[int, Meta(ge=0, description="in the shard")]
+    frame: Annotated[str, Meta(description="id of the frame that it repeats")]
+    similarity: Annotated[float, Meta(description="cosine, or 1 - differing bits / 64")]
+    by: Literal["vectors", "phash"]
+
+
+class Unique(Message, kw_only=True, tag="unique"):
+    """Which frames of a shard are new to their project; its id is the shard's."""
+
+    media_id: str
+    source: str
+    shard: Shard
+    unique: Annotated[list[Count], Meta(description="indices of the frames that are new, ascending")]
+    repeats: list[Repeat] = []
+    broken: Annotated[list[Count], Meta(description="indices of frames that could not be judged")] = []
+    model: Annotated[str, Meta(description="that gave the vectors; empty where none was asked")] = ""
+
+
+Box = Annotated[tuple[float, float, float, float], Meta(description="x1, y1, x2, y2 in pixels of the stored frame")]
+
+
+class Boxes(Message, kw_only=True, tag="boxes"):
+    """What a detector found in the frames of a shard; its id is the shard's. The lists beside `frames` are parallel."""
+
+    media_id: str
+    source: str
+    shard: Shard
+    frames: Annotated[list[Count], Meta(description="indices of the frames that were looked at, ascending")]
+    boxes: Annotated[list[list[Box]], Meta(description="for each of `frames`, best first")]
+    labels: list[list[str]]
+    scores: list[list[float]]
+    model: str
+    version: Annotated[str, Meta(description="of the model: revision or digest")] = ""
+    broken: Annotated[list[Count], Meta(description="indices of frames that could not be read")] = []
+
+
 class Rejected(Message, kw_only=True, tag="rejected"):
     """An honest no: not an error, and not tried again. Its id is that of what was refused."""
 
@@ -183,10 +238,24 @@ class Scaled(Message, kw_only=True, tag="scaled"):
 
 
 Known = (
-    Seed | Candidate | Listing | Record | Media | Shard | Rejected | DeadLetter | Resolved | Again | Forgotten | Scaled
+    Seed
+    | Candidate
+    | Listing
+    | Record
+    | Media
+    | Shard
+    | Kept
+    | Unique
+    | Boxes
+    | Rejected
+    | DeadLetter
+    | Resolved
+    | Again
+    | Forgotten
+    | Scaled
 )
 KINDS: tuple[type[Message], ...] = (
-    *(Seed, Candidate, Listing, Record, Media, Shard),
+    *(Seed, Candidate, Listing, Record, Media, Shard, Kept, Unique, Boxes),
     *(Rejected, DeadLetter, Resolved, Again, Forgotten, Scaled),
 )
 
@@ -210,3 +279,10 @@ def seal(message: Message, cause: str) -> bytes:
     message.cause = message.digest = ""
     content = encode(message)
     return content.replace(_UNSEALED, f'"cause":"{cause}","digest":"{ids.digest(content)}"'.encode(), 1)
+
+
+def chosen(message: Shard | Kept | Unique) -> tuple[Shard, list[int]]:
+    """The shard that a message speaks of, and the indices of its frames that go on."""
+    if isinstance(message, Shard):
+        return message, list(range(len(message.time_ms)))
+    return message.shard, message.kept if isinstance(message, Kept) else message.unique

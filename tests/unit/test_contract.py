@@ -15,23 +15,42 @@ from proto.messages import (
     KINDS,
     Again,
     Attempt,
+    Boxes,
     Candidate,
     DeadLetter,
     Forgotten,
+    Kept,
     Listing,
     Media,
     Message,
     Record,
     Rejected,
+    Repeat,
     Resolved,
     Scaled,
     Seed,
     Shard,
+    Unique,
+    chosen,
     decode_any,
     encode,
 )
 
 CAUSE = "flow.f.intake.seeds.seeds.s-1"
+SHARD = Shard(
+    id="web-1_s0000",
+    media_id="web-1",
+    source="example.org",
+    object_key="frames/00000000/web-1/web-1_s0000.tar",
+    index=0,
+    width=640,
+    height=360,
+    time_ms=[0, 1000],
+    offset=[512, 2048],
+    length=[900, 901],
+    sampler="every 1s",
+)
+
 SAMPLES: list[Message] = [
     Seed(id="s-1", kind="query", value="a cat", limit=3, timeout=60.0, labels={"task": "x"}, round="2"),
     Seed(id="s-2", kind="url", value="https://example.org/a.mp4"),
@@ -59,18 +78,36 @@ SAMPLES: list[Message] = [
         object_key="media/web-1/00000000.mp4",
         recipe="00000000",
     ),
-    Shard(
-        id="web-1_s0000",
+    SHARD,
+    Kept(
+        id=SHARD.id,
         media_id="web-1",
         source="example.org",
-        object_key="frames/00000000/web-1/web-1_s0000.tar",
-        index=0,
-        width=640,
-        height=360,
-        time_ms=[0, 1000],
-        offset=[512, 2048],
-        length=[900, 901],
-        sampler="every 1s",
+        shard=SHARD,
+        kept=[1],
+        reason=["dark", ""],
+        measures={"sharpness": [None, 41.5]},
+        scores={"a red ball": [None, 0.97]},
+        model="standin-siglip2",
+    ),
+    Unique(
+        id=SHARD.id,
+        media_id="web-1",
+        source="example.org",
+        shard=SHARD,
+        unique=[0],
+        repeats=[Repeat(1, "web-1_0", 0.95, "vectors")],
+    ),
+    Boxes(
+        id=SHARD.id,
+        media_id="web-1",
+        source="example.org",
+        shard=SHARD,
+        frames=[0],
+        boxes=[[(1.0, 2.0, 30.5, 40.0)]],
+        labels=[["ball"]],
+        scores=[[0.9]],
+        model="standin-dfine",
     ),
     Rejected(id="web-2", reason="not found", detail="404", source="example.org", repeats="web-1"),
     DeadLetter(
@@ -173,3 +210,8 @@ def test_the_contract_imports_nothing_of_ours() -> None:
 
 def _imports(file: Path) -> list[str]:
     return [line for line in file.read_text().splitlines() if line.startswith(("import ", "from "))]
+
+
+def test_what_goes_on_from_a_message_is_a_shard_and_some_of_its_frames() -> None:
+    by_kind = {type(sample): chosen(sample) for sample in SAMPLES if isinstance(sample, Shard | Kept | Unique)}
+    assert by_kind == {Shard: (SHARD, [0, 1]), Kept: (SHARD, [1]), Unique: (SHARD, [0])}
