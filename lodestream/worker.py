@@ -6,23 +6,19 @@
 import lodestream.lean  # isort: skip  # noqa: F401
 import asyncio
 import gc
-import os
-import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 import uvloop
 
-from lodestream.alive import ALIVE, show_alive
+from lodestream.alive import show_alive
 from lodestream.bus import Bus, Publisher, Puller
 from lodestream.errors import LodeError
 from lodestream.flow.model import Consumer, Deployed, DeployedNode
@@ -37,15 +33,13 @@ from lodestream.progress import report
 from lodestream.registry import node_types
 from lodestream.runner import Fate, Runner
 from lodestream.unclaimed import refuse_unclaimed
+from lodestream.workfolder import own_folder
 from proto import subjects
 
 log = structlog.get_logger()
 
 GRACE = 10.0
 """Seconds that a worker told to stop has for what it has in hand; the rest is handed back."""
-
-GIVEN_UP = 3600.0
-"""Seconds without a sign of life after which a worker in another container is taken for dead."""
 
 FRESH = 5.0
 """Seconds for which a record is served without a look whether a newer one is deployed."""
@@ -184,8 +178,7 @@ async def serve(node_type: str, process: Process) -> None:
         stack.push_async_callback(publisher.stop)
         leases = NatsLeases(bus)
         stack.push_async_callback(leases.close)
-        folder = own_folder(process.work, node_type)
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = stack.enter_context(own_folder(process.work, node_type))
         parts = Parts(open_objects(process.objects, folder), leases, folder, log)
         state = await stack.enter_async_context(declaration.open(parts)) if declaration.open else None
         worker = Worker(bus, declaration, parts, state, publisher)
@@ -221,32 +214,6 @@ async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[Any]]) -> None:
             task.cancel()
     for task in done - {waiting}:
         task.result()
-
-
-def own_folder(work: Path, node_type: str) -> Path:
-    """A fresh folder for this process's temporary files; what dead workers of its type left is removed.
-
-    Containers may share `work`, and each of them counts its processes from 1.
-    """
-    mine = work / f"{node_type}-{os.uname().nodename}-{os.getpid()}"
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        for left in work.glob(f"{node_type}-*"):
-            if left == mine or _is_dead(left, mine.name.rpartition("-")[0]):
-                shutil.rmtree(left, ignore_errors=True)
-        mine.mkdir(exist_ok=True)
-    except OSError as error:
-        raise LodeError(f"cannot write to {work}: {error.strerror}") from None
-    return mine
-
-
-def _is_dead(folder: Path, here: str) -> bool:
-    """Whether the worker of a folder is no more; of one elsewhere it is known only when it last said that it lives."""
-    where, _, pid = folder.name.rpartition("-")
-    if where == here:
-        return not Path(f"/proc/{pid}").exists()
-    shown = [path.stat().st_mtime for path in (folder, folder / ALIVE) if path.exists()]
-    return bool(shown) and time.time() - max(shown) > GIVEN_UP
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """A worker under a debugger: `python -m lodestream.debug TYPE [FLOW] [NODE]`; `LODE_DEBUG=1 lode run` starts it."""
 
 import asyncio
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -26,7 +25,8 @@ from lodestream.objects import open_objects
 from lodestream.process import Process
 from lodestream.registry import node_types
 from lodestream.runner import Runner
-from lodestream.worker import Worker, own_folder
+from lodestream.worker import Worker
+from lodestream.workfolder import own_folder
 
 log = structlog.get_logger()
 
@@ -52,8 +52,7 @@ async def debug(node_type: str, process: Process, flow: str, node: str) -> None:
         _check(await beside.call(deployed_flows(bus)), node_type, flow, node)
         leases = NatsLeases(bus)
         stack.push_async_callback(lambda: beside.call(leases.close()))
-        folder = own_folder(process.work, node_type)
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = stack.enter_context(own_folder(process.work, node_type))
         parts = Parts(open_objects(process.objects, folder), FarLeases(beside, leases), folder, log)
         state = await stack.enter_async_context(declaration.open(parts)) if declaration.open else None
         end = partial(home.call_soon_threadsafe, stop.set)

@@ -33,6 +33,7 @@ from lodestream.registry import node_types
 from lodestream.rights import OPERATOR
 from lodestream.scaling.keep import keep_scaled
 from lodestream.streams import ensure_streams
+from lodestream.workfolder import sweep
 
 START_LIMIT = 60.0
 """Seconds until everything answers; a large JetStream store takes some of them."""
@@ -248,6 +249,7 @@ class Supervisor:
         await asyncio.gather(*self._leaving, *(child.stop(GRACE) for child in services))
         await asyncio.gather(*(child.stop(GRACE) for child in self._children if child not in services))
         end_orphans()
+        sweep(self.home.work, node_types())
         self._floors.forget()
         self._children.clear()
 
@@ -260,7 +262,10 @@ def supervise(home: Home, table: list[Program], on_ready: Ready | None = None) -
 
     Raises LodeError, in words for a person.
     """
-    guarded(lambda: _supervise(home, table, on_ready))
+    try:
+        guarded(lambda: _supervise(home, table, on_ready))
+    finally:
+        sweep(home.work, node_types())
 
 
 def _supervise(home: Home, table: list[Program], on_ready: Ready | None) -> None:
@@ -270,6 +275,7 @@ def _supervise(home: Home, table: list[Program], on_ready: Ready | None) -> None
             home.prepare()
             end_leftovers(home)
             Directory(home.objects).sweep()
+            sweep(home.work, node_types())
             asyncio.run(Supervisor(home, table).run(on_ready))
     except OSError as error:
         why = f"{error.strerror or error}; free some space there, or name another place by {VARIABLE}"

@@ -43,6 +43,13 @@ far = subprocess.Popen(["sh", "-c", "sleep 600 & echo $!; wait"], start_new_sess
 print(near.pid, far.pid, far.stdout.readline().decode().strip(), flush=True)
 time.sleep(600)
 """
+FOLDER = """
+import os, time
+from pathlib import Path
+from lodestream.workfolder import own_folder
+with own_folder(Path(os.environ["LODE_WORK"]), "fetch"):
+    time.sleep(600)
+"""
 STARTS = """
 from pathlib import Path
 from lodestream.errors import LodeError
@@ -177,6 +184,16 @@ def test_a_killed_supervisor_leaves_no_process(home: Home) -> None:
     until(lambda: not any(map(alive, running.values())), f"all of {running} ended")
     assert is_up(home) is None
     start(home, sleeper())
+
+
+@pytest.mark.parametrize("killed", ["supervisor", "guard"])
+def test_a_killed_instance_leaves_no_folder_of_its_workers(home: Home, killed: str) -> None:
+    """Of those that were killed with the supervisor, and of those that a guard's end did not give the time."""
+    state = start(home, python("fetch", FOLDER))
+    until(lambda: any(home.work.glob("fetch-*")), "it has a folder")
+    guard = int(Path(f"/proc/{state.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill({"supervisor": state.pid, "guard": guard}[killed], signal.SIGKILL)
+    until(lambda: not any(home.work.iterdir()), "its folder is gone")
 
 
 @pytest.mark.parametrize("killed", ["family", "supervisor", "guard"])
