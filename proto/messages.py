@@ -124,6 +124,7 @@ class Kept(Message, kw_only=True, tag="kept"):
     reason: Annotated[list[str], Meta(description="why a frame is dropped; empty where it is kept or was not asked")]
     measures: Annotated[dict[str, list[float | None]], Meta(description="by name: sharpness, brightness ...")] = {}
     scores: Annotated[dict[str, list[float | None]], Meta(description="by prompt: probability, 0 to 1")] = {}
+    drop: Annotated[list[str], Meta(description="those of the prompts that speak against a frame")] = []
     model: Annotated[str, Meta(description="that gave the scores; empty where none was asked")] = ""
 
 
