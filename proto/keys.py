@@ -88,6 +88,11 @@ def content(sha256: str) -> str:
     return f"memo/fetch/content/{sha256}"
 
 
+def told(media_id: str, form: str, sha256: str) -> str:
+    """What a site said of a video when it gave these bytes."""
+    return f"memo/fetch/told/{media_id}/{form}-{sha256[:DIGITS]}"
+
+
 def claim(flow: str, recipe: str, sha256: str) -> str:
     """Names the first video of a flow that had these bytes."""
     return f"memo/fetch/{recipe}/claims/{flow}/{sha256}"

@@ -18,6 +18,7 @@ from lodestream.web.sniff import HEAD, named_as_video, sniff
 from lodestream.web.verdicts import by_status
 from services.fetch.kept import Beginning, Facts
 from services.fetch.pace import Pace
+from services.fetch.stored import NOTHING, Told
 
 RESUMES, STEP = 6, 1 << 20
 """Times that a broken connection is made again within one attempt; such as bring STEP bytes are not counted."""
@@ -50,9 +51,7 @@ class Downloaded:
     path: Path
     sha256: str
     bytes: int
-    damage: str = ""
-    title: str = ""
-    uploader: str = ""
+    told: Told = NOTHING
 
 
 class Part:
@@ -100,7 +99,7 @@ class Part:
 
     def done(self, damage: str = "") -> Downloaded:
         """What came."""
-        return Downloaded(self.path, self.hash.hexdigest(), self.size, damage)
+        return Downloaded(self.path, self.hash.hexdigest(), self.size, Told(damage=damage))
 
 
 async def download(session: aiohttp.ClientSession, url: str, part: Part, attempt: int, pace: Pace) -> Downloaded:

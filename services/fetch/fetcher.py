@@ -48,15 +48,16 @@ class Fetcher:
         await self.fakes.refuse_url(candidate.url)
         async with job.parts.leases.hold("media", candidate.id, job.parked) as hold:
             if not job.wanted and (known := await stored.find(candidate.id, form, job.objects)):
-                return await self._known(candidate, job, known)
+                return await self._known(candidate, job, form, known)
             with self._scratch(job.parts.work) as path:
                 got = await self._get(candidate, job, path)
                 facts = await self._checked(got, job)
                 key = keys.media(candidate.id, form, got.sha256, facts.extension)
                 media = _media(candidate, got, facts, key)
                 again = partial(self.fakes.repeated, media, job)
+                await stored.tell(candidate.id, form, got.sha256, got.told, job.parts.objects)
                 if not await hold.confirm() and (known := await stored.find(candidate.id, form, job.objects)):
-                    return await self._known(candidate, job, known)  # by whoever had the lease meanwhile
+                    return await self._known(candidate, job, form, known)  # by whoever had the lease meanwhile
                 if keys.carries(job.wanted, got.sha256):  # it was announced under this key, and under no other
                     media.object_key = job.wanted
                     await job.objects.put_file(job.wanted, got.path, got.sha256)
@@ -66,10 +67,11 @@ class Fetcher:
                     raise Lost("lease lost", "while it was stored: what is there now is looked at again")
                 return media
 
-    async def _known(self, candidate: Candidate, job: Job, known: Blob) -> Media:
+    async def _known(self, candidate: Candidate, job: Job, form: str, known: Blob) -> Media:
         """What was downloaded before: for another flow, for other limits, or by a worker that died."""
         async with job.objects.local(known.key) as path:
-            got = Downloaded(path, known.sha256, known.size)
+            told = await stored.told(candidate.id, form, known.sha256, job.parts.objects)
+            got = Downloaded(path, known.sha256, known.size, told)
             job.objects.uses(known)
             return _media(candidate, got, await self._checked(got, job), known.key)
 
@@ -128,8 +130,8 @@ def _media(candidate: Candidate, got: Downloaded, facts: Facts, key: str) -> Med
         duration_s=facts.duration_s,
         rotation=facts.rotation,
         object_key=key,
-        title=candidate.title or got.title,
-        uploader=candidate.uploader or got.uploader,
-        damage="; ".join(filter(None, (got.damage, facts.damage))),
+        title=candidate.title or got.told.title,
+        uploader=candidate.uploader or got.told.uploader,
+        damage="; ".join(filter(None, (got.told.damage, facts.damage))),
         labels=candidate.labels,
     )

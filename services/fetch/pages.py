@@ -9,6 +9,7 @@ from lodestream.errors import Outage, Reject, Retry
 from lodestream.web.verdicts import Verdict
 from services.fetch.direct import Downloaded
 from services.fetch.pace import Pace
+from services.fetch.stored import Told
 
 MEMORY = 2 << 30
 MARGIN = 1 << 20
@@ -50,4 +51,5 @@ def _error(verdict: Verdict, attempt: int, folder: Path) -> Exception:
 
 
 def _downloaded(file: dict[str, Any]) -> Downloaded:
-    return Downloaded(Path(file["path"]), file["sha256"], file["bytes"], title=file["title"], uploader=file["uploader"])
+    told = Told(title=file["title"], uploader=file["uploader"])
+    return Downloaded(Path(file["path"]), file["sha256"], file["bytes"], told)

@@ -26,6 +26,18 @@ class Claim(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a site says of a video beside its bytes: none of it could be had again without asking."""
+
+    damage: str = ""
+    """How the server failed to give all of it."""
+    title: str = ""
+    uploader: str = ""
+
+
+NOTHING = Told()
+
+
 async def find(media_id: str, form: str, objects: Objects) -> Blob | None:
     """What was downloaded of this video before, in this form; all its bytes are read, and wrong ones removed."""
     async for found in objects.list(keys.downloads(media_id, form)):
@@ -52,13 +64,25 @@ async def _of_another(media_id: str, key: str, objects: Objects) -> Blob | None:
     return blob if verdict == "whole" else None
 
 
+async def tell(media_id: str, form: str, sha256: str, told: Told, objects: Objects) -> None:
+    """Keep what a site said, before the file: whoever finds that knows this too."""
+    if told != NOTHING:
+        await objects.put(keys.told(media_id, form, sha256), msgspec.json.encode(told))
+
+
+async def told(media_id: str, form: str, sha256: str, objects: Objects) -> Told:
+    """What was kept of it."""
+    return await _read(objects, keys.told(media_id, form, sha256), Told) or NOTHING
+
+
 async def store(
     media: Media, form: str, path: Path, noted: Noted, objects: Objects, again: Callable[[str], Awaitable[None]]
 ) -> None:
     """Store the file, unless one with the same bytes is there already: then that serves for both.
 
     `objects` takes what is no output: an index by content, which is written first, so that a crash leaves no file
-    that it does not know (a power cut may: then one content is stored twice). `again` is told the id of the other video before anything is stored, and may raise Reject.
+    that it does not know (a power cut may: then one content is stored twice). `again` is told the id of the other video
+    before anything is stored, and may raise Reject.
     """
     index, own = keys.content(media.sha256), Blob(media.object_key, media.bytes, media.sha256)
     if not await objects.create(index, msgspec.json.encode(own), durable=False):

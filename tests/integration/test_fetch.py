@@ -264,6 +264,20 @@ async def test_what_is_stored_is_not_asked_for_again(node, site, ident):
         await get(node, site, "/ok.mp4", ident, recipe="r3", max_duration="1s")
 
 
+async def test_what_a_page_said_is_known_with_what_is_stored(node, site, ident):
+    first = await get(node, site, "/page", ident, title="")
+    assert first.title
+    asked = len(site.asked)
+    assert await get(node, site, "/page", ident, title="", flow=ident + "2") == first
+    assert len(site.asked) == asked
+
+
+async def test_what_was_damaged_when_it_was_stored_is_still_said_to_be(node, site, ident):
+    first = await get(node, site, "/claims-more.mp4", ident, attempt=3)
+    assert first.damage.startswith("the server broke off at ")
+    assert await get(node, site, "/claims-more.mp4", ident, flow=ident + "2") == first
+
+
 async def test_one_download_at_a_time_serves_all_who_want_it(node, site, ident):
     wanted = [get(node, site, "/resets.mp4", ident, flow=f"{ident}{n}") for n in range(4)]
     got = await asyncio.gather(*wanted)

@@ -27,10 +27,18 @@ class Fetching:
     state: Any
 
     async def fetch(
-        self, url: str, ident: str = "web-1", *, attempt: int = 1, flow: str = "f", recipe: str = "r1", **settings: Any
+        self,
+        url: str,
+        ident: str = "web-1",
+        *,
+        attempt: int = 1,
+        flow: str = "f",
+        recipe: str = "r1",
+        title: str = "A title",
+        **settings: Any,
     ) -> Media:
         """Runs the node's handler as the engine does. Raises what it raises."""
-        candidate = Candidate(id=ident, url=url, source="127.0.0.1", seed="s", title="A title")
+        candidate = Candidate(id=ident, url=url, source="127.0.0.1", seed="s", title=title)
         job = self.job(attempt, flow, recipe, settings)
         ((port, media),) = [output async for output in NODE.handler(candidate, job)]
         assert port == "media"
