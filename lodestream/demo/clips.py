@@ -79,6 +79,10 @@ class Clip:
         """Which scene is shown at `time`, from 0."""
         return sum(time >= cut for cut in self.cuts)
 
+    def picture(self, number: int, time: float) -> np.ndarray:
+        """Picture `number`, as it is to be shown."""
+        return draw(self, number, time)
+
     def encode(self) -> bytes:
         """The file."""
         with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +147,7 @@ def _mux(clip: Clip, path: Path, muxer: str, options: dict[str, str]) -> None:
         video = _video_stream(clip, container)
         tone = _tone_stream(clip.container, container) if clip.sound else None
         for number, time in enumerate(clip.times()):
-            picture = np.rot90(draw(clip, number, float(time)), clip.rotation // 90)  # the player turns it back
+            picture = np.rot90(clip.picture(number, float(time)), clip.rotation // 90)  # the player turns it back
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24").reformat(format=clip.pixels)
             frame.time_base = video.codec_context.time_base
             frame.pts = round(time / frame.time_base)
