@@ -1,0 +1,37 @@
+"""From the files of an export to the folders that Triton serves."""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import onnx
+
+from lodestream.models import config, graft
+from lodestream.models.card import PARTS, Card
+from lodestream.models.shelf import CARD, CONFIG, MODEL, TOKENIZER, Shelf
+
+LARGE = 1 << 30
+"""Bytes from which on a graph's weights lie in a file beside it; protobuf ends at 2 GB."""
+
+
+def install(card: Card, files: Path, shelf: Shelf) -> None:
+    """Install a model from its export, whose files lie below `files` as its card names them. Raises LodeError."""
+    with shelf.room() as room:
+        for part in PARTS[card.role]:
+            _part(card, part, files, room / card.parts[part])
+        shelf.put(card, room)
+
+
+def _part(card: Card, part: str, files: Path, folder: Path) -> None:
+    path = folder / MODEL
+    path.parent.mkdir(parents=True)
+    source = files / card.raw[part].file
+    model = graft.graft(graft.load(source), card, part)
+    beside = model.ByteSize() > LARGE
+    onnx.save(model, path, save_as_external_data=beside, location="model.onnx.data" if beside else None)
+    (folder / CONFIG).write_text(config.config(card, part))
+    (folder / "configs").mkdir()
+    (folder / "configs" / f"{config.GPU}.pbtxt").write_text(config.config(card, part, "KIND_GPU"))
+    (folder / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
+    if part == card.texts and card.tokenizer:
+        shutil.copyfile(files / card.tokenizer, folder / TOKENIZER)
