@@ -57,6 +57,8 @@ class Supervisor:
         self._children: list[Child] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
+        self._proven = False
+        """Whether it was ready once."""
         self._floors = Floors(home.run / "floors.json")
         self._log = RotatedLog(home.logs / "supervisor.log")
 
@@ -68,8 +70,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         try:
-            while await self._until_stopped(self._start()):
-                self.state.ready = True
+            while await self._until_stopped(self._begin()):
+                self.state.ready = self._proven = True
                 self._changed("ready")
                 if on_ready:
                     on_ready(self.state)
@@ -95,6 +97,17 @@ class Supervisor:
             return False
         task.result()
         return True
+
+    async def _begin(self) -> None:
+        """Start; what has been ready before is tried again until it is. Raises LodeError where it never was."""
+        while True:
+            try:
+                return await self._start()
+            except LodeError as error:
+                if not self._proven:
+                    raise
+                await self._end(f"starts again: {error}")
+                await asyncio.sleep(LOOK_EVERY)
 
     async def _start(self) -> None:
         try:

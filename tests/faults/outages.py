@@ -219,6 +219,7 @@ async def outage(scene: Scene, name: str, breaking: Breaking, word: str, seconds
 async def scene(folder: Path, site: SmallSite, seed: int, *, s3: bool) -> AsyncIterator[Scene]:
     """An instance with the flow deployed."""
     instance = Instance(Home(folder / "home"), start_minio(folder) if s3 else None)
+    instance.claim_ports()
     try:
         await asyncio.to_thread(instance.start)
         bus = await instance.connect()

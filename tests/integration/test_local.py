@@ -248,16 +248,23 @@ def test_a_port_that_is_taken_is_passed_over(home: Home) -> None:
         assert asyncio.run(request_info(home))
 
 
-def test_a_port_that_is_taken_from_a_running_instance_is_changed(home: Home) -> None:
+@pytest.mark.parametrize("kills", [0, 1])
+def test_a_port_that_is_taken_from_a_running_instance_is_changed(home: Home, kills: int) -> None:
+    """Also where the server is killed while it starts there: what was up once is not given up."""
     state = start(home, python("intake", ANSWERS, user="intake", service="intake"))
-    before = connection(home).url
+    before, killed = connection(home).url, {pids(home)["nats"]}
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        os.kill(pids(home)["nats"], signal.SIGKILL)
+        os.kill(*killed, signal.SIGKILL)
         until(lambda: is_free(int(before.rpartition(":")[2])), "the server is gone")
         stranger.bind(("127.0.0.1", int(before.rpartition(":")[2])))
         stranger.listen()
-        until(lambda: connection(home).url != before and is_up(home), "it has moved")
+        until(lambda: connection(home).url != before, "it moves")
+        while len(killed) <= kills:
+            if (pid := pids(home).get("nats")) and pid not in killed and alive(pid):
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+        until(lambda: is_up(home), "it has moved")
         assert asyncio.run(request_info(home))
         assert pids(home).keys() == {p.name for p in state.processes}
 
