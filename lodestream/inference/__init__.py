@@ -1,0 +1,1 @@
+"""How services infer: through a Triton server that all of them share."""
