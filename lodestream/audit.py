@@ -147,7 +147,15 @@ class Audit:
             return Found("touched", blob.key, now) if blob.version not in ("", now.version) else None
         if verdict == "missing" and await was_removed(self._objects, blob):
             return None
+        if verdict == "missing" and not subject and not await self._is_named(blob):
+            return None
         return Found(verdict, blob.key, blob, subject, cause)
+
+    async def _is_named(self, blob: Blob) -> bool:
+        """Whether a manifest names it still: what is known of frames is replaced while we look."""
+        records = self.naming(blob.key)
+        named = zip(records, await asyncio.gather(*map(self._get, records)), strict=True)
+        return any(data and blob.key in [other.key for other in blobs_in(key, data) or ()] for key, data in named)
 
     def naming(self, key: str) -> list[str]:
         """The keys of the manifests, indexes and aliases that name an object."""

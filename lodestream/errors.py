@@ -3,7 +3,7 @@
 ATTEMPTS = 4
 """A first try and three more, after 1, 2 and 4 seconds."""
 
-DELIVERIES, DELIVERIES_OF_LEASERS = 6, 100
+DELIVERIES, DELIVERIES_OF_WAITERS = 6, 100
 """Of one message, before it counts as what kills its workers. One that waits for a lease or a host is in hand for long:
 it may be handed on, and its worker may die, many times by no fault of its own."""
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from lodestream.errors import DELIVERIES, DELIVERIES_OF_LEASERS
+from lodestream.errors import DELIVERIES, DELIVERIES_OF_WAITERS
 from lodestream.node import Node
 from proto import subjects
 
@@ -18,8 +18,10 @@ SCALER = "scaler"
 OPERATOR = "operator"
 SEEDER = "seeder"
 VIEWER = "viewer"
-LEASERS = ("fetch", "records")
+LEASERS = ("fetch", "records", "filter", "dedup")
 """Node types that take leases."""
+WAITERS = ("fetch", "records", "dedup")
+"""Those whose messages may wait for a lease or a host for long."""
 
 API = subjects.API
 READ_FLOWS = [f"{API}.DIRECT.GET.KV_{subjects.FLOWS_BUCKET}{key}" for key in ("", "." + subjects.flow_key("*"))]
@@ -28,7 +30,7 @@ SEEDS = subjects.seeds(">")
 
 def deliveries(node_type: str) -> int:
     """How often a message is delivered to a node of this type at most."""
-    return DELIVERIES_OF_LEASERS if node_type in LEASERS else DELIVERIES
+    return DELIVERIES_OF_WAITERS if node_type in WAITERS else DELIVERIES
 
 
 class Rights(NamedTuple):
