@@ -63,9 +63,9 @@ def test_the_caption_is_filled_up_to_the_length_of_the_model(tokenizer: Path) ->
     assert caption.input_ids.tolist()[5:] == [7, 7, 7]
     assert caption.spans == [[1, 2]]
     rows = caption.inputs(3)
-    assert {name: (row.shape, str(row.dtype)) for name, row in rows.items()} == {
-        name: ((3, 8), "int64") for name in ("input_ids", "token_type_ids", "attention_mask")
-    }
+    assert {name: (row.shape, str(row.dtype)) for name, row in rows.items()} == dict.fromkeys(
+        ("input_ids", "token_type_ids", "attention_mask"), ((3, 8), "int64")
+    )
     assert (rows["input_ids"] == caption.input_ids).all()
     assert not rows["token_type_ids"].any()
 
