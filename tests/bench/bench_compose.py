@@ -21,7 +21,7 @@ from lodestream.local import Home, down, up
 from proto import subjects
 from tests.bench.bench_flow import VIDEOS, make_videos, mine, whole_flow
 from tests.compose.project import PATIENCE, SERVICES, Project, project, why_not
-from tests.compose.videos import FLOW
+from tests.compose.videos import EVERY, FLOW
 
 SETTLE = 10.0
 """Seconds until memory is looked at."""
@@ -51,7 +51,7 @@ def memory_mb(made: Project, service: str) -> float:
 async def first_frame(made: Project, url: str) -> None:
     """Publish a seed and wait for a shard, once there is a server to ask."""
     bus = await connect(*made.stack().connection(), patience=PATIENCE)
-    flow, problems = lint(FLOW.format(flow="soon", host=made.address()))
+    flow, problems = lint(FLOW.format(flow="soon", host=made.address(), extract=EVERY))
     assert flow, problems
     await deploy(bus.nc, flow)
     await bus.nc.jetstream().publish(subjects.seeds("soon"), url.encode())

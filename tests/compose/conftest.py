@@ -13,7 +13,7 @@ from tests.compose.project import Project, need_engine, project
 def images(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every image, of this checkout."""
     need_engine()
-    Project("lode-test-images", tmp_path_factory.mktemp("images")).compose("build", "--quiet")
+    Project("lode-test-images", tmp_path_factory.mktemp("images")).compose("--profile", "autoscale", "build", "--quiet")
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import sys
 
 import pytest
 
 from lodestream.bus import connect
 from tests.compose.project import PATIENCE, SERVICES, Project
-from tests.compose.videos import check_mined, deploy, publish
+from tests.compose.videos import ONE_BY_ONE, check_mined, deploy, publish, until_fetched
 
-VIDEOS = 40
+VIDEOS, BACKLOG = 40, 200
+SMALL = 20
+"""Frames of a small video, five a second."""
 
 
 async def _taken(project: Project, service: str, nodes: str) -> list[int]:
@@ -54,3 +57,31 @@ def test_three_containers_split_a_backlog_and_one_is_left(stack: Project) -> Non
     stack.lode("wait", "scale", "--timeout", "120s")
     check_mined(stack, "scale", made)
     assert stack.volumes() == before, "more containers share the volumes of the first"
+
+
+def rate(project: Project, flow: str) -> float:
+    """Videos that a flow's extract has finished in a second, from its first to its last."""
+    seconds = "epoch(max(at) - min(at))"
+    (row,) = project.sql(f"select (count(*) - 1) / {seconds} as rate from history.shards where flow = '{flow}'")
+    return float(row["rate"])
+
+
+@pytest.mark.timeout(480)
+def test_three_work_off_a_backlog_faster_than_one(stack: Project) -> None:
+    made = {}
+    for flow, count in (("alone", 1), ("together", 3)):
+        deploy(stack, flow, ONE_BY_ONE)
+        stack.lode("flow", "pause", flow, "frames")
+        made[flow] = publish(stack, flow, [f"{flow}-{n}.mp4" for n in range(BACKLOG)])
+        until_fetched(stack, flow, BACKLOG)
+        scale(stack, count)
+        stack.lode("flow", "resume", flow, "frames")
+        stack.lode("wait", flow, "--timeout", "150s")
+        check_mined(stack, flow, made[flow], SMALL)
+    taken = asyncio.run(_taken(stack, "extract", "together-frames"))
+    scale(stack, 1)
+    assert sum(taken) == BACKLOG
+    assert min(taken) > BACKLOG // 10, taken
+    alone, together = rate(stack, "alone"), rate(stack, "together")
+    print(f"{alone:.1f} and {together:.1f} videos/s, ratio {together / alone:.2f}; split {taken}", file=sys.stderr)
+    assert together > alone, "on one core more hands are none"
