@@ -18,8 +18,8 @@ SCALER = "scaler"
 OPERATOR = "operator"
 SEEDER = "seeder"
 VIEWER = "viewer"
-LEASERS = ("fetch", "records", "filter", "dedup")
-"""Node types that take leases."""
+LEASES = {"fetch": ("media", "host"), "records": ("records",), "filter": ("embed",), "dedup": ("*",)}
+"""Node types that take leases, and of which kinds."""
 WAITERS = ("fetch", "records", "dedup")
 """Those whose messages may wait for a lease or a host for long."""
 
@@ -66,8 +66,9 @@ def _worker(node: Node) -> Rights:
         publish += _consume("*", subjects.durable(kind, slot))
     if not node.takes:
         publish += _consume(subjects.SEEDS, "*")
-    if kind in LEASERS:
-        publish += [subjects.lease("*", "*"), f"{API}.STREAM.MSG.DELETE.KV_{subjects.LEASES_BUCKET}"]
+    if kind in LEASES:
+        publish += [subjects.lease(what, "*") for what in LEASES[kind]]
+        publish += [f"{API}.STREAM.MSG.DELETE.KV_{subjects.LEASES_BUCKET}"]
     return Rights(publish, [subjects.flow_key("*"), subjects.TOMBSTONES, *_service(kind)], answers=1)
 
 
