@@ -46,7 +46,7 @@ def _closure(name: str, extra: str) -> set[str]:
         extras = [*requirement.extras, ""]
         below = [Requirement(line) for line in _requires(needed)]
         waiting += [r for r in below if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in extras)]
-    return found
+    return found - {"lodestream"}
 
 
 def _requires(name: str) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 
 LAUNCHER = Path(__file__).parents[2] / "lode"
 SAYS_WHAT_IT_GETS = "import sys; print(sys.argv[1:], sys.prefix)"
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-triton.lock")
 NOT_TO_BE_HAD = "nothing-of-this-name==1.0 --hash=sha256:" + "0" * 64 + "\n"
 
 
@@ -19,7 +20,7 @@ def checkout(tmp_path: Path) -> Path:
     root = tmp_path / "check out"
     (root / "lodestream" / "cli").mkdir(parents=True)
     (root / "lodestream" / "cli" / "__main__.py").write_text(SAYS_WHAT_IT_GETS)
-    for lock in ("requirements.lock", "requirements-dev.lock"):
+    for lock in LOCKS:
         (root / lock).write_text("# nothing\n")
     shutil.copy(LAUNCHER, root / "lode")
     return root
@@ -62,6 +63,21 @@ def test_what_developers_need_is_installed_for_them_only(checkout: Path) -> None
     assert not (checkout / ".venv" / "requirements-dev.lock.installed").exists()
     assert "installing" in run(checkout / "lode", "test").stderr
     assert run(checkout / "lode", "test").stderr == ""
+
+
+def test_triton_is_installed_beside_for_what_infers(checkout: Path) -> None:
+    run(checkout / "lode", "models", "ls")
+    assert not (checkout / ".venv-triton").exists()
+    first, second = run(checkout / "lode", "models", "pull", "x"), run(checkout / "lode", "demo")
+    assert f"installing into {checkout}/.venv-triton" in first.stderr
+    assert (first.stdout, second.stderr) == (f"{['models', 'pull', 'x']} {checkout}/.venv\n", "")
+
+
+def test_where_triton_cannot_be_had_the_rest_goes_on(checkout: Path) -> None:
+    (checkout / "requirements-triton.lock").write_text(NOT_TO_BE_HAD)
+    done = run(checkout / "lode", "demo", PIP_NO_INDEX="1")
+    assert (done.returncode, done.stdout) == (0, f"{['demo']} {checkout}/.venv\n")
+    assert done.stderr.splitlines()[-1].startswith("lode: goes on without Triton")
 
 
 def test_two_at_once_install_once(checkout: Path) -> None:
@@ -112,7 +128,7 @@ def test_a_python_that_is_too_old_says_so(checkout: Path, tmp_path: Path) -> Non
 
 
 def test_lock_files_name_no_place_and_hash_everything() -> None:
-    for lock in ("requirements.lock", "requirements-dev.lock"):
+    for lock in LOCKS:
         lines = LAUNCHER.with_name(lock).read_text().splitlines()
         assert not [line for line in lines if "://" in line or line.startswith("-")]
         pinned = [n for n, line in enumerate(lines) if "==" in line]
