@@ -33,6 +33,10 @@ class Parts:
     """What must not be made again."""
     troubles: dict[str, Trouble] = field(default_factory=dict)
     """What its nodes have trouble with, by name: hosts that keep failing."""
+    triton: str = ""
+    """Where a Triton server listens, as gRPC has it; empty where there is none."""
+    models: Path | None = None
+    """The folder of models that it serves."""
 
 
 @dataclass

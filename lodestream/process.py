@@ -16,6 +16,8 @@ NATS_PASSWORD_FILE = "LODE_NATS_PASSWORD_FILE"
 OBJECTS = "LODE_OBJECTS"
 OBJECTS_FILE = "LODE_OBJECTS_FILE"
 WORK = "LODE_WORK"
+TRITON = "LODE_TRITON"
+MODELS = "LODE_MODELS"
 LOG_LEVEL = "LODE_LOG_LEVEL"
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -33,6 +35,10 @@ class Process(msgspec.Struct, frozen=True):
     """
     work: Path
     """Folder for temporary files."""
+    triton: str = ""
+    """Where a Triton server listens, as gRPC has it: `host:port` or `unix:path`; empty where there is none."""
+    models: Path | None = None
+    """The folder of models that it serves."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, *, stores: bool = True) -> "Process":
@@ -43,7 +49,16 @@ class Process(msgspec.Struct, frozen=True):
         missing += [OBJECTS] if stores and not objects else []
         if missing:
             raise LodeError(f"not set: {', '.join(missing)}; `lode up` sets them for the services that it starts")
-        return cls(env[NATS_URL], env.get(NATS_USER, ""), _content(env, NATS_PASSWORD_FILE), objects, Path(env[WORK]))
+        password, models = _content(env, NATS_PASSWORD_FILE), env.get(MODELS)
+        return cls(
+            env[NATS_URL],
+            env.get(NATS_USER, ""),
+            password,
+            objects,
+            Path(env[WORK]),
+            env.get(TRITON, ""),
+            Path(models) if models else None,
+        )
 
     async def connect(self, name: str) -> Bus:
         """A bus under this process's user; waits for the server as long as it takes."""

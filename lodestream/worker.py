@@ -179,7 +179,8 @@ async def serve(node_type: str, process: Process) -> None:
         leases = NatsLeases(bus)
         stack.push_async_callback(leases.close)
         folder = stack.enter_context(own_folder(process.work, node_type))
-        parts = Parts(open_objects(process.objects, folder), leases, folder, log)
+        objects = open_objects(process.objects, folder)
+        parts = Parts(objects, leases, folder, log, triton=process.triton, models=process.models)
         state = await stack.enter_async_context(declaration.open(parts)) if declaration.open else None
         worker = Worker(bus, declaration, parts, state, publisher)
         service = WorkerService(bus, node_type, declaration.summary, worker.runners)

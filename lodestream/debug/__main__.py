@@ -53,7 +53,8 @@ async def debug(node_type: str, process: Process, flow: str, node: str) -> None:
         leases = NatsLeases(bus)
         stack.push_async_callback(lambda: beside.call(leases.close()))
         folder = stack.enter_context(own_folder(process.work, node_type))
-        parts = Parts(open_objects(process.objects, folder), FarLeases(beside, leases), folder, log)
+        objects, far = open_objects(process.objects, folder), FarLeases(beside, leases)
+        parts = Parts(objects, far, folder, log, triton=process.triton, models=process.models)
         state = await stack.enter_async_context(declaration.open(parts)) if declaration.open else None
         end = partial(home.call_soon_threadsafe, stop.set)
         engine = _engine(bus, brought_home(declaration, home), parts, state, showing(home, end), (flow, node))

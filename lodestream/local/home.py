@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,10 @@ CATALOG, QUACK_PORT = "LODE_CATALOG", "LODE_QUACK_PORT"
 """What the catalog service is told beside what every service is."""
 FORMAT = 1
 """Raised when what lies in a home can no longer be read by an older version, or an older one's by this."""
-FOLDERS = ("nats", "objects", "catalog", "logs", "work", "run", "secrets")
+FOLDERS = ("nats", "objects", "catalog", "logs", "models", "work", "run", "secrets")
 RECORD = "instance.json"
+LONGEST_FOLDER = 100
+"""Bytes of the path of a folder with a socket in it; the kernel takes 107 for both."""
 
 
 class Instance(msgspec.Struct, kw_only=True):
@@ -57,6 +60,11 @@ class Home:
     def catalog(self) -> Path:
         """The catalog's database."""
         return self.root / "catalog"
+
+    @property
+    def models(self) -> Path:
+        """Triton's model repository; instances may share one, which the environment names then."""
+        return Path(os.environ.get(process.MODELS) or self.root / "models").expanduser().absolute()
 
     @property
     def logs(self) -> Path:
@@ -133,6 +141,22 @@ class Home:
         """Where the instance's NATS server listens. Raises LodeError where there is no instance."""
         return f"nats://127.0.0.1:{self.instance().ports.get(ports.NATS, 0)}"
 
+    def triton_folder(self) -> Path:
+        """Holds the Triton server's socket; a temporary folder where the home's path is too long for one.
+
+        Raises LodeError where there is no instance.
+        """
+        near = self.run / "triton"
+        short = Path(tempfile.gettempdir()) / f"lode-{os.getuid()}-{self.instance().id}"
+        return near if len(os.fsencode(near)) <= LONGEST_FOLDER else short
+
+    def triton(self) -> str:
+        """Where the Triton server listens, as gRPC has it. Raises LodeError where there is no instance.
+
+        Triton ends every address with a port, which is a part of the name where it listens on a file.
+        """
+        return f"unix:{self.triton_folder()}/grpc:1"
+
     def environment(self, user: str) -> dict[str, str]:
         """What a service process that acts as `user` is told. Raises LodeError where there is no instance."""
         return {
@@ -142,6 +166,8 @@ class Home:
             process.NATS_PASSWORD_FILE: str(self.password_file(user)),
             process.OBJECTS: self.objects.as_uri(),
             process.WORK: str(self.work),
+            process.TRITON: self.triton(),
+            process.MODELS: str(self.models),
             CATALOG: str(self.catalog),
             QUACK_PORT: str(self.instance().ports.get(ports.QUACK, 0)),
         }
