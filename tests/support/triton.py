@@ -79,9 +79,8 @@ def add_toy(models: Path, name: str = "toy", *, batch: int = BATCH, instances: i
         helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", DIM]),
         helper.make_tensor_value_info("sums", TensorProto.FLOAT, ["n", 3]),
     ]
-    graph = helper.make_graph(
-        nodes, name, inputs, outputs, [numpy_helper.from_array(a, n) for n, a in constants.items()]
-    )
+    weighted = [numpy_helper.from_array(array, name) for array, name in constants]
+    graph = helper.make_graph(nodes, name, inputs, outputs, weighted)
     config = f"""
         input [{{name: "image" data_type: TYPE_UINT8 dims: [{SIZE}, {SIZE}, 3]}}]
         output [{{name: "embedding" data_type: TYPE_FP32 dims: [{DIM}]}}]
