@@ -16,6 +16,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "detector": ("detector",),
 }
 """What each role consists of."""
+PIXELS, MASK = "pixel_values", "pixel_mask"
+"""Inputs of exports that are made in the graph: floats by channel, and which of them are no padding."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Digest = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")]
 Relative = Annotated[str, msgspec.Meta(pattern=r"^(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$")]
@@ -58,12 +60,15 @@ class Card(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
     repo: str = ""
     """On the Hugging Face Hub; empty for one that is made here or brought by a person."""
     revision: str = ""
+    """A commit; a branch where that is not known, and then the digests of the files pin it."""
     licence: str
+    note: str = ""
+    """What a person should know of it before they get it."""
     gated: bool = False
     """Whether its licence has to be accepted at the Hub before it can be had."""
     files: tuple[File, ...] = ()
     tokenizer: Relative | None = None
-    """The file of the text tokenizer."""
+    """The file of the text tokenizer: a tokenizer.json, or a vocab.txt of BERT's."""
     parts: dict[str, Name]
     """Triton's names of its models by what they are: `image`, `text`, `detector`."""
     raw: dict[str, Raw]

@@ -1,7 +1,7 @@
 """config.pbtxt: how Triton serves a model, on processors and, under another name beside it, on GPUs."""
 
-from lodestream.models.card import Card, Tensor
-from lodestream.models.graft import IMAGE, MASK, PIXELS
+from lodestream.models.card import MASK, PIXELS, Card, Tensor
+from lodestream.models.graft import IMAGE
 
 GPU = "gpu"
 """`tritonserver --model-config-name=gpu` takes configs/gpu.pbtxt of each model in place of its config.pbtxt."""

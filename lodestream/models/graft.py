@@ -7,11 +7,11 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from lodestream.errors import LodeError
-from lodestream.models.card import Card
+from lodestream.models.card import MASK, PIXELS, Card
 
 IMAGE = "image"
-PIXELS, MASK = "pixel_values", "pixel_mask"
-"""Inputs of exports that are made in the graph: floats by channel, and which of them are no padding."""
+ROWS = "n"
+"""The first dimension of what goes in and comes out, of exports that take one row at a time too: Triton counts it."""
 OWN = "lode_"
 """Begins the names of what is put in."""
 
@@ -24,6 +24,8 @@ def graft(model: ModelProto, card: Card, part: str) -> ModelProto:
     """
     check(model, card, part)
     graph = model.graph
+    for given in graph.input:
+        given.type.tensor_type.shape.dim[0].dim_param = ROWS
     first = _front(graph, card)
     for node in reversed(first):
         graph.node.insert(0, node)
@@ -69,7 +71,7 @@ def _front(graph: onnx.GraphProto, card: Card) -> list[NodeProto]:
     kind = inputs[PIXELS].type.tensor_type.elem_type
     for name in {PIXELS, MASK} & inputs.keys():
         graph.input.remove(inputs[name])
-    shape = ["n", card.height, card.width, 3]
+    shape: list[int | str] = [ROWS, card.height, card.width, 3]
     graph.input.insert(0, helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, shape))
     nodes = _normalised(graph, card, kind)
     return nodes + (_unmasked(graph, card) if MASK in inputs else [])
@@ -113,4 +115,4 @@ def _rename_outputs(graph: onnx.GraphProto, gives: dict[str, str]) -> None:
         shape = signature(outputs[name])[1]
         if name != ours:
             graph.node.append(helper.make_node("Cast", [name], [ours], to=TensorProto.FLOAT))
-        graph.output.append(helper.make_tensor_value_info(ours, TensorProto.FLOAT, ["n", *shape[1:]]))
+        graph.output.append(helper.make_tensor_value_info(ours, TensorProto.FLOAT, [ROWS, *shape[1:]]))

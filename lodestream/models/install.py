@@ -10,6 +10,8 @@ from lodestream.models import config, graft
 from lodestream.models.card import PARTS, Card
 from lodestream.models.shelf import CARD, CONFIG, MODEL, TOKENIZER, Shelf
 
+LICENCE = "LICENSE"
+"""Begins the names of files that have to lie beside a model."""
 LARGE = 1 << 30
 """Bytes from which on a graph's weights lie in a file beside it; protobuf ends at 2 GB."""
 
@@ -34,4 +36,17 @@ def _part(card: Card, part: str, files: Path, folder: Path) -> None:
     (folder / "configs" / f"{config.GPU}.pbtxt").write_text(config.config(card, part, "KIND_GPU"))
     (folder / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
     if part == card.texts and card.tokenizer:
-        shutil.copyfile(files / card.tokenizer, folder / TOKENIZER)
+        _tokenizer(files / card.tokenizer, folder / TOKENIZER)
+    for file in card.files:
+        if Path(file.path).name.startswith(LICENCE):
+            shutil.copyfile(files / file.path, folder / Path(file.path).name)
+
+
+def _tokenizer(source: Path, target: Path) -> None:
+    """As tokenizer.json; BERT's vocabulary of words is one in another form."""
+    if source.suffix == ".json":
+        shutil.copyfile(source, target)
+        return
+    from tokenizers.implementations import BertWordPieceTokenizer
+
+    BertWordPieceTokenizer(str(source), lowercase=True).save(str(target))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lodestream.models.card import CARDS, Card, read_card
+from lodestream.models.card import CARDS, MASK, PIXELS, Card, Raw, Tensor, read_card
 from lodestream.models.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -66,11 +66,26 @@ def _card(name: str) -> Card:
         revision="",
         licence="as Lodestream",
         gated=False,
+        note="",
         files=(),
+        tokenizer=real.tokenizer and "tokenizer.json",
+        raw={part: _open(raw) for part, raw in real.raw.items()},
         parts={part: model.replace(real.name, name) for part, model in real.parts.items()},
         max_batch=32,
         **size,
     )
+
+
+def _open(raw: Raw) -> Raw:
+    """As exported, with any number of pictures of any size where the real one may take but one."""
+    pictures = {PIXELS: {0: "batch_size", 2: "height", 3: "width"}, MASK: {0: "batch_size", 1: "height", 2: "width"}}
+
+    def opened(tensor: Tensor) -> Tensor:
+        names = pictures.get(tensor.name, {0: "batch_size"})
+        return msgspec.structs.replace(tensor, shape=tuple(names.get(i, d) for i, d in enumerate(tensor.shape)))
+
+    inputs, outputs = (tuple(opened(tensor) for tensor in tensors) for tensors in (raw.inputs, raw.outputs))
+    return msgspec.structs.replace(raw, inputs=inputs, outputs=outputs)
 
 
 def _siglip_image(card: Card) -> "ModelProto":

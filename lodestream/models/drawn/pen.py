@@ -1,9 +1,10 @@
 """A pen to draw ONNX graphs with."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
 
 from lodestream.models.card import Tensor
 
@@ -21,8 +22,8 @@ class Pen:
     """Draws one node after the other; values are named by strings, and constants may be given as they are."""
 
     def __init__(self) -> None:
-        self.nodes: list = []
-        self.constants: list = []
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
 
     def constant(self, value: object, dtype: str = "float32") -> str:
         """A value that never changes."""
@@ -30,7 +31,7 @@ class Pen:
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
-    def __call__(self, op: str, *inputs: object, output: str = "", **attributes: object) -> str:
+    def __call__(self, op: str, *inputs: object, output: str = "", **attributes: Any) -> str:
         """The value that an operator gives; `output` names it where it is one of the graph."""
         name = output or f"v{len(self.nodes)}"
         names = [each if isinstance(each, str) else self.constant(each) for each in inputs]
@@ -78,5 +79,5 @@ class Pen:
         return model
 
 
-def _info(tensor: Tensor) -> object:
+def _info(tensor: Tensor) -> ValueInfoProto:
     return helper.make_tensor_value_info(tensor.name, TYPES[tensor.type], list(tensor.shape))
