@@ -14,11 +14,13 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
+from lodestream.attempts import forget_all
 from lodestream.bus import Bus
-from lodestream.errors import LodeError
+from lodestream.errors import LodeError, Outage
 from lodestream.flow import consumers, store
 from lodestream.flow.model import Consumer
 from lodestream.local.home import write_whole
+from lodestream.objects import Objects
 
 EVERY = 5.0
 """Seconds between notes: more than the server takes to have the kernel sync what it stored (`natsconf`)."""
@@ -47,9 +49,11 @@ class Notes(msgspec.Struct):
 class Floors:
     """A file that is there while an instance runs, and after it did not end in order."""
 
-    def __init__(self, file: Path):
-        self._file = file
+    def __init__(self, file: Path, objects: Objects):
+        self._file, self._objects = file, objects
         self._noted = False
+        self._void = False
+        """Whether attempts are kept of deliveries that no longer count."""
 
     async def rewind(self, nc: Client) -> list[str]:
         """After an end that was not in order, have every node begin again behind what is certain; gives their names.
@@ -65,6 +69,10 @@ class Floors:
                 known = floor.seq if floor and floor.since == consumer.since else 0
                 await consumers.begin_again(nc, consumer, known + 1)
                 begun.append(_name(consumer))
+        self._void = bool(begun)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EVERY):
+                await self._forget_attempts()
         return begun
 
     async def keep(self, bus: Bus) -> None:
@@ -72,6 +80,7 @@ class Floors:
         while True:
             with contextlib.suppress(LodeError, nats.errors.Error):  # the server is away: the last note holds
                 await self.note(bus.nc)
+            await self._forget_attempts()
             await asyncio.sleep(EVERY)
 
     async def note(self, nc: Client) -> None:
@@ -87,6 +96,12 @@ class Floors:
         if self._noted:
             self._file.unlink(missing_ok=True)
             self._noted = False
+
+    async def _forget_attempts(self) -> None:
+        if self._void:
+            with contextlib.suppress(Outage):  # later, then
+                await forget_all(self._objects)
+                self._void = False
 
     def _read(self) -> Notes | None:
         """None where there is no file; notes of nothing where it cannot be read."""

@@ -11,9 +11,8 @@ from pathlib import Path
 import msgspec
 from nats.aio.client import Client
 
-from lodestream.attempts import forget_all
 from lodestream.bus import Bus, connect
-from lodestream.errors import LodeError, Outage
+from lodestream.errors import LodeError
 from lodestream.housekeeping import keep_house
 from lodestream.local import ports
 from lodestream.local.child import Child, Program
@@ -28,7 +27,9 @@ from lodestream.local.natsconf import program, server_name, write_config
 from lodestream.local.ports import NATS
 from lodestream.local.ready import introduces_itself, services_answer
 from lodestream.local.state import State, end_leftovers, now, write_state
+from lodestream.objects import open_objects
 from lodestream.objects.directory import Directory
+from lodestream.process import OBJECTS
 from lodestream.registry import node_types
 from lodestream.rights import OPERATOR
 from lodestream.scaling.keep import keep_scaled
@@ -59,7 +60,9 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._proven = False
         """Whether it was ready once."""
-        self._floors = Floors(home.run / "floors.json")
+        told = (program.env[OBJECTS] for program in table if OBJECTS in program.env)
+        self._objects = open_objects(next(told, home.objects.as_uri()))
+        self._floors = Floors(home.run / "floors.json", self._objects)
         self._log = RotatedLog(home.logs / "supervisor.log")
 
     async def run(self, on_ready: Ready | None = None) -> None:
@@ -128,8 +131,6 @@ class Supervisor:
 
     async def _rewind(self, nc: Client) -> None:
         if begun := await self._floors.rewind(nc):
-            with contextlib.suppress(Outage):
-                await forget_all(Directory(self.home.objects))
             self._changed(f"the last end was not in order; looks at the last work again: {', '.join(begun)}")
         await self._floors.note(nc)
 
@@ -172,7 +173,7 @@ class Supervisor:
                     os.kill(pid, signal.SIGTERM)
 
     async def _keep_house(self) -> None:
-        await self._keep("housekeeping", lambda bus: keep_house(bus, Directory(self.home.objects), self._changed))
+        await self._keep("housekeeping", lambda bus: keep_house(bus, self._objects, self._changed))
 
     async def _keep(self, what: str, work: Callable[[Bus], Awaitable[None]]) -> None:
         """Do it for ever, on a connection of its own, also after any failure: nothing of it is worth the instance."""

@@ -4,18 +4,23 @@ A node whose acks outlive what they were for has lost messages for ever: that is
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import nats
 import pytest
 from nats.aio.client import Client
 
+from lodestream.bus import Bus
+from lodestream.errors import Outage
 from lodestream.flow.deploy import deploy
 from lodestream.flow.lint import lint
+from lodestream.local import floors
 from lodestream.local.floors import Floors
+from lodestream.objects import Objects, Stat
+from lodestream.objects.directory import Directory
 from lodestream.streams import ensure_streams
-from proto import subjects
+from proto import keys, subjects
 from tests.faults.powercut import Disk
 from tests.support.flows import GOOD, types
 from tests.support.servers import Running, start_nats
@@ -40,6 +45,22 @@ async def deployed(server: Running) -> Client:
     return nc
 
 
+class Away(Directory):
+    """A store that does not answer until it is told to."""
+
+    away = True
+
+    def list(self, prefix: str) -> AsyncIterator[Stat]:
+        if self.away:
+            raise Outage("away")
+        return super().list(prefix)
+
+
+def floors_in(folder: Path, objects: Objects | None = None) -> Floors:
+    """The notes of an instance in a folder."""
+    return Floors(folder / "floors.json", objects or Directory(folder / "objects"))
+
+
 async def give(nc: Client, *names: str) -> None:
     """Publish what a `get` would."""
     for name in names:
@@ -62,23 +83,23 @@ def names(first: int, last: int) -> list[str]:
 
 
 async def test_work_begins_again_behind_what_was_acked_a_note_before(server: Running, tmp_path: Path) -> None:
-    nc, floors = await deployed(server), Floors(tmp_path / "floors.json")
+    nc, floors = await deployed(server), floors_in(tmp_path)
     await give(nc, *names(0, 9))
     for count in (3, 2, 4):
         assert len(await take(nc, count)) == count
         await floors.note(nc)
-    assert f"{STREAM} {CUT}" in await Floors(tmp_path / "floors.json").rewind(nc)
+    assert f"{STREAM} {CUT}" in await floors_in(tmp_path).rewind(nc)
     assert await take(nc, 10) == names(5, 9), "the older note said five"
     await nc.close()
 
 
 async def test_after_an_end_in_order_nothing_is_touched(server: Running, tmp_path: Path) -> None:
-    nc, floors = await deployed(server), Floors(tmp_path / "floors.json")
+    nc, floors = await deployed(server), floors_in(tmp_path)
     await give(nc, *names(0, 4))
     await floors.note(nc)
     assert await take(nc, 2) == names(0, 1)
     floors.forget()
-    assert await Floors(tmp_path / "floors.json").rewind(nc) == []
+    assert await floors_in(tmp_path).rewind(nc) == []
     assert await take(nc, 5) == names(2, 4)
     await nc.close()
 
@@ -89,7 +110,7 @@ async def test_where_nothing_is_certain_all_is_looked_at_again(server: Running, 
     await give(nc, *names(0, 4))
     assert await take(nc, 5) == names(0, 4)
     file.write_text(notes)
-    await Floors(file).rewind(nc)
+    await floors_in(tmp_path).rewind(nc)
     assert await take(nc, 5) == names(0, 4)
     await nc.close()
 
@@ -99,15 +120,15 @@ async def test_a_consumer_that_was_started_anew_since_is_given_all(server: Runni
     await give(nc, *names(0, 4))
     assert await take(nc, 5) == names(0, 4)
     for _ in range(2):
-        await Floors(file).note(nc)
+        await floors_in(tmp_path).note(nc)
     file.write_text(file.read_text().replace('"since":"2', '"since":"1'))
-    await Floors(file).rewind(nc)
+    await floors_in(tmp_path).rewind(nc)
     assert await take(nc, 5) == names(0, 4)
     await nc.close()
 
 
 async def test_what_was_acked_for_messages_that_a_power_cut_took_is_done_again(server: Running, tmp_path: Path) -> None:
-    nc, floors, disk = await deployed(server), Floors(tmp_path / "floors.json"), Disk(server.folder / "data")
+    nc, floors, disk = await deployed(server), floors_in(tmp_path), Disk(server.folder / "data")
     await give(nc, *names(0, 9))
     assert await take(nc, 5) == names(0, 4)
     for _ in range(2):
@@ -122,7 +143,29 @@ async def test_what_was_acked_for_messages_that_a_power_cut_took_is_done_again(s
     assert disk.cut() > 0, "the last messages; the acks are newer, and kept"
     server.start()
     nc = await nats.connect(server.url)
-    await Floors(tmp_path / "floors.json").rewind(nc)
+    await floors_in(tmp_path).rewind(nc)
     await give(nc, *names(30, 39))
     assert await take(nc, 20) == [*names(5, 9), *names(30, 39)]
+    await nc.close()
+
+
+async def test_attempts_that_no_longer_count_are_forgotten_once_the_store_answers(
+    server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(floors, "EVERY", 0.05)
+    nc, key = await deployed(server), keys.attempts("clips", "cut", "1-3")
+    for objects in (Directory(tmp_path / "objects"), Away(tmp_path / "objects")):
+        await Directory(tmp_path / "objects").put(key, b"[]")
+        await floors_in(tmp_path).note(nc)
+        begun = floors_in(tmp_path, objects)
+        assert await begun.rewind(nc)
+        assert bool(await objects.stat(key)) == isinstance(objects, Away)
+    keeping = asyncio.create_task(begun.keep(Bus(nc)))
+    await asyncio.sleep(0.2)
+    assert await objects.stat(key)
+    objects.away = False
+    async with asyncio.timeout(30):
+        while await objects.stat(key):
+            await asyncio.sleep(0.02)
+    keeping.cancel()
     await nc.close()
