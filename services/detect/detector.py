@@ -39,6 +39,15 @@ class Detector:
         """What Triton calls it."""
         return self.card.parts["detector"]
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """What one row of each output is to be like; -1 is any number."""
+        raw = self.card.raw["detector"]
+        rows = {
+            each.name: tuple(size if isinstance(size, int) else -1 for size in each.shape[1:]) for each in raw.outputs
+        }
+        return {ours: rows[name] for name, ours in raw.gives.items()}
+
     def inputs(self, pictures: "np.ndarray") -> "dict[str, np.ndarray]":
         """What Triton is sent for pictures (n, height, width, RGB)."""
         return {"image": pictures} | (self.caption.inputs(len(pictures)) if self.caption else {})

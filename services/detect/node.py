@@ -155,7 +155,7 @@ async def _look(
     if not rows:
         return {}
     whole = pixels if len(rows) == len(indices) else pixels[rows]
-    answer = await triton.infer(detector.name, detector.inputs(whole), OUTPUTS)
+    answer = await triton.infer(detector.name, detector.inputs(whole), OUTPUTS, detector.shapes)
     logits, boxes = (answer[name] for name in OUTPUTS)
 
     def read() -> "dict[int, Found]":
