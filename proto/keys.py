@@ -58,11 +58,6 @@ def vectors_of(feature: str, media_id: str, shard_id: str) -> str:
     return f"{VECTORS}{feature}/{media_id}/{shard_id}-"
 
 
-def prompt(feature: str, digest: str, sha256: str) -> str:
-    """What a model makes of one text, which `digest` is of."""
-    return f"{VECTORS}{feature}/prompts/{digest}-{sha256[:DIGITS]}.npy"
-
-
 def memo(node_type: str, recipe: str, input_id: str) -> str:
     """The manifest of what one node made of one input."""
     return f"memo/{node_type}/{recipe}/{input_id}.json"

@@ -7,25 +7,22 @@ kill anywhere costs at most one redo.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import msgspec
 import numpy as np
 
-from lodestream.blobs import Blob
 from lodestream.errors import Malformed, Outage
-from lodestream.inference import measures
+from lodestream.inference import EMBED, measures
 from lodestream.inference.frames import Pictures, Size
+from lodestream.inference.stored import Stored
 from lodestream.job import Job
-from lodestream.memo import Memo
 from proto import ids, keys
 from proto.messages import Shard
 
@@ -33,10 +30,6 @@ if TYPE_CHECKING:
     from lodestream.inference.client import Triton
     from lodestream.models.card import Card
 
-EMBED = "embed"
-"""Under this name features have their manifests and leases."""
-ACCESS = (keys.VECTORS, keys.memos(EMBED))
-"""Beginnings of keys that a node type which asks for features reads and writes."""
 CHUNK = 64
 """Frames that are decoded while those before them are with the model."""
 BROKEN = -np.inf
@@ -77,70 +70,45 @@ class Features:
         """
         if indices and not 0 <= min(indices) <= max(indices) < len(shard.time_ms):
             raise Malformed("malformed message", f"frame {max(indices)} of a shard of {len(shard.time_ms)}")
-        kept = _Kept(job, shard, feature)
-        known = await kept.read()
+        ident = f"{shard.id}-{shard.sha256[: keys.DIGITS]}"  # by its bytes: two flows may share a shard's id
+        shape = len(shard.time_ms), feature.dim
+        stored = Stored(job.parts.objects, feature.name, shard.media_id, ident, shape, feature.dtype)
+        known = await stored.read()
         if _missing(known, indices):
-            known = await self._complete(job, kept, indices, pictures)
+            known = await self._complete(job, shard, feature, stored, indices, pictures)
         return np.where(np.isneginf(known), np.nan, known).astype(feature.dtype, copy=False)
 
-    async def _complete(self, job: Job, kept: _Kept, indices: Sequence[int], pictures: Pictures | None) -> Rows:
+    async def _complete(
+        self,
+        job: Job,
+        shard: Shard,
+        feature: Feature,
+        stored: Stored,
+        indices: Sequence[int],
+        pictures: Pictures | None,
+    ) -> Rows:
         """Compute what is missing, unless somebody else is at it: then take theirs."""
-        turn = self._turns.setdefault(kept.lease, asyncio.Lock())
-        async with turn, job.parts.leases.hold(EMBED, kept.lease, job.parked), AsyncExitStack() as stack:
-            known = await kept.read()
+        turn = self._turns.setdefault(stored.name, asyncio.Lock())
+        async with turn, job.parts.leases.hold(EMBED, stored.name, job.parked), AsyncExitStack() as stack:
+            known = await stored.read()
             if missing := _missing(known, indices):
                 started = time.perf_counter()
                 if pictures is None:
-                    pictures = await stack.enter_async_context(Pictures(job, kept.shard))
-                known[missing] = await kept.feature.compute(pictures, missing, self._triton)
-                await kept.write(known, time.perf_counter() - started)
+                    pictures = await stack.enter_async_context(Pictures(job, shard))
+                known[missing] = await feature.compute(pictures, missing, self._triton)
+                if not job.parts.forgotten.names(shard.media_id):
+                    await stored.write(known, time.perf_counter() - started)
         return known
-
-
-class _Kept:
-    """One feature of one shard in the object store."""
-
-    def __init__(self, job: Job, shard: Shard, feature: Feature):
-        self.shard, self.feature = shard, feature
-        self._objects, self._forgotten = job.parts.objects, job.parts.forgotten
-        self._memo = Memo(self._objects, EMBED, feature.name)
-        self._ident = f"{shard.id}-{shard.sha256[: keys.DIGITS]}"  # by its bytes: two flows may share a shard's id
-        self.lease = f"{feature.name}-{self._ident}"
-
-    async def read(self) -> Rows:
-        """What is known; all NaN where there is nothing, or nothing that can be read."""
-        shape = len(self.shard.time_ms), self.feature.dim
-        with suppress(KeyError, ValueError, EOFError):
-            if (manifest := await self._memo.find(self._ident)) and manifest.blobs:
-                rows = np.load(BytesIO(await self._objects.get(manifest.blobs[0].key)), allow_pickle=False)
-                if (rows.shape, rows.dtype) == (shape, self.feature.dtype):
-                    return rows
-        return np.full(shape, np.nan, self.feature.dtype)
-
-    async def write(self, rows: Rows, seconds: float) -> None:
-        """Keep it, under another key than before; nothing is kept of a video that was forgotten meanwhile."""
-        if self._forgotten.names(self.shard.media_id):
-            return
-        file = BytesIO()
-        np.save(file, rows)
-        data = file.getvalue()
-        digest = hashlib.sha256(data).hexdigest()
-        key = keys.vectors(self.feature.name, self.shard.media_id, self._ident, digest)
-        version = await self._objects.put(key, data)
-        await self._memo.keep(self._ident, seconds, [], [Blob(key, len(data), digest, version)], None)
-        async for old in self._objects.list(keys.vectors_of(self.feature.name, self.shard.media_id, self._ident)):
-            if old.key != key:
-                await self._objects.delete(old.key)
 
 
 def _missing(known: Rows, indices: Sequence[int]) -> list[int]:
     return [index for index in indices if np.isnan(known[index, 0])]
 
 
-def vectors(card: Card) -> Feature:
-    """The embedding of a model's image tower: float16, of length 1."""
+def vectors(card: Card, sha256: str = "") -> Feature:
+    """The embedding of a model's image tower, float16, of length 1; `sha256` of the graph as it is installed."""
     size = Size(card.height, card.width, card.resample)
-    made_by = [card.revision, size, card.mean, card.std, card.raw["image"], [file.sha256 for file in card.files]]
+    made_by = [sha256 or card.revision, size, card.mean, card.std]
     name = f"{card.name}-{ids.digest(msgspec.json.encode(made_by), 4)}"
     return Feature(name, card.dim, np.float16, partial(_embed, card, size), size)
 

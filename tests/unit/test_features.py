@@ -9,7 +9,8 @@ import pytest
 
 from lodestream.errors import Malformed, Outage
 from lodestream.forget.tombs import Forgotten, Tombstone
-from lodestream.inference.features import EMBED, MEASURES, Feature, Features, normalised
+from lodestream.inference import EMBED
+from lodestream.inference.features import MEASURES, Feature, Features, normalised
 from lodestream.inference.frames import Pictures
 from lodestream.inference.measures import NAMES, measure
 from lodestream.job import Parts
