@@ -20,7 +20,8 @@ class Said(msgspec.Struct):
     sha256: str = ""
     source: str = ""
     seed: str = ""
-    repeats: str = ""
+    repeats: str | list[msgspec.Raw] = ""
+    """A video with the same bytes; or frames, which are names only."""
     subject: str = ""
     """Of an input that is offered once more."""
     url: str = ""
@@ -71,7 +72,7 @@ class Lineage:
             or said.media_id in self.media
             or said.sha256 in self.contents
             or said.source in self.sources
-            or said.repeats in self.media
+            or (isinstance(said.repeats, str) and said.repeats in self.media)
             or said.cause in self.subjects
             or said.subject in self.subjects
         )
@@ -125,6 +126,6 @@ class Lineage:
             self.media.add(said.media_id)
         if said.reason == FORGOTTEN:
             self.media.add(said.id)
-        if said.repeats:
+        if said.repeats and isinstance(said.repeats, str):
             self.media.update((said.id, said.repeats))
             self._join(said.id, said.repeats)

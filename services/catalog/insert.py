@@ -9,8 +9,9 @@ from msgspec import inspect
 
 from proto.messages import Message
 from services.catalog.project import Count, Row
+from services.catalog.relations import Column, Table
 from services.catalog.schema import COUNTS
-from services.catalog.tables import DEAD, TABLES, Column, Table
+from services.catalog.tables import DEAD, TABLES
 
 _DUCKDB: dict[type, str] = {
     inspect.StrType: "VARCHAR",
@@ -40,9 +41,16 @@ def _structure(kind: inspect.Type) -> Any:
         return {f.encode_name: _structure(f.type) for f in kind.fields}
     if isinstance(kind, inspect.ListType):
         return [_structure(kind.item_type)]
+    if isinstance(kind, inspect.TupleType):
+        return [_structure(kind.item_types[0])]
     if isinstance(kind, inspect.DictType):
-        return f"MAP({_structure(kind.key_type)}, {_structure(kind.value_type)})"
+        return f"MAP({_named(_structure(kind.key_type))}, {_named(_structure(kind.value_type))})"
     return _DUCKDB[type(kind)]
+
+
+def _named(structure: Any) -> str:
+    """The name of a type in SQL; a map has its types by name."""
+    return f"{_named(structure[0])}[]" if isinstance(structure, list) else str(structure)
 
 
 def _found(column: Column) -> str:

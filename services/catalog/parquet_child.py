@@ -23,9 +23,13 @@ TABLES = {
     "media": "*",
     "shards": "* exclude (time_ms, byte_offset, byte_length)",
     "frames": "*",
+    "judged": "*",
+    "uniques": "*",
+    "duplicates": "*",
+    "boxes": "*",
     "rejects": "*",
 }
-"""What is taken of each table; `dead` is written whole, for its rows leave."""
+"""What is taken of each table; `dead` is written whole, for its rows leave. `kept` is where `judged` says so."""
 
 
 class File(msgspec.Struct, frozen=True):

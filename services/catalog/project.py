@@ -9,8 +9,23 @@ import msgspec
 from lodestream.letters import readable
 from lodestream.records import compact
 from proto import ids, messages, subjects
-from proto.messages import Again, DeadLetter, Forgotten, Known, Media, Message, Rejected, Resolved, Shard
-from services.catalog.tables import TABLES, Table
+from proto.messages import (
+    Again,
+    Boxes,
+    DeadLetter,
+    Forgotten,
+    Kept,
+    Known,
+    Media,
+    Message,
+    Rejected,
+    Resolved,
+    Shard,
+    Unique,
+)
+from services.catalog import fit
+from services.catalog.relations import Table
+from services.catalog.tables import TABLES
 
 TABLE_OF: dict[type[Message], Table] = {table.kind: table for table in TABLES}
 MALFORMED = "malformed message"
@@ -112,7 +127,7 @@ class Rows:
         tally = self.counts.setdefault(what, [0, 0, 0, 0])
         tally[0] += 1
         tally[1] += message.bytes if isinstance(message, Media) else 0
-        tally[2] += len(message.time_ms) if isinstance(message, Shard) else 0
+        tally[2] += _frames(message)
         tally[3] = at
 
 
@@ -128,9 +143,25 @@ def _check(message: Message) -> Message:
     """Raises ValueError where fields that are well each by itself do not fit together, or data are no record's."""
     if isinstance(message, messages.Record) and not message.object_key:
         message.data = msgspec.Raw(compact(bytes(message.data)))
-    if isinstance(message, Shard) and not len(message.time_ms) == len(message.offset) == len(message.length):
-        raise ValueError("`time_ms`, `offset` and `length` differ in length")
+    if isinstance(message, Shard):
+        fit.shard(message)
+    elif isinstance(message, Kept | Unique | Boxes):
+        fit.seen(message)
     return message
+
+
+def _frames(message: Message) -> int:
+    """How many frames a message announces: of boxes, those that have one."""
+    match message:
+        case Shard():
+            return len(message.time_ms)
+        case Kept():
+            return len(message.kept)
+        case Unique():
+            return len(message.unique)
+        case Boxes():
+            return sum(map(bool, message.labels))
+    return 0
 
 
 def tag(message: Message | type[Message]) -> str:

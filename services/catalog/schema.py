@@ -3,7 +3,8 @@
 from duckdb import DuckDBPyConnection
 
 from proto import ids
-from services.catalog.tables import DEAD, TABLES, Column
+from services.catalog.relations import Column
+from services.catalog.tables import DEAD, TABLES
 from services.catalog.views import VIEWS
 
 COUNTS = (

@@ -1,18 +1,15 @@
 """What people query: the current rows of every table, frames one by one, and the counts that say how it goes."""
 
-from typing import NamedTuple
-
+from services.catalog.relations import View
+from services.catalog.seen_views import SEEN
+from services.catalog.stage_views import PROMPTS, SAVED, STAGES
 from services.catalog.tables import TABLES
 
-
-class View(NamedTuple):
-    """A view; `columns` says what its columns mean where no table that it reads does."""
-
-    name: str
-    says: str
-    sql: str
-    columns: dict[str, str]
-
+SEEN_FRAMES = {
+    "kept": "how many of those frames are kept: by the last filter, where several follow each other",
+    "uniques": "how many are new to the flow",
+    "boxed": "how many have a box",
+}
 
 SUPERSEDED = View(
     "history.superseded",
@@ -22,6 +19,19 @@ SUPERSEDED = View(
     where c.recipe <> '' and not list_contains(n.recipes, c.recipe)
     """,
     {},
+)
+
+
+SEEING = View(
+    "history.seeing",
+    "Nodes that look at frames, by the kind of message that they give.",
+    """
+    with gave as (select distinct flow, node, kind from history.counts where kind in ('kept', 'unique', 'boxes')),
+    fed as (select distinct w.flow, w.upstream as node, g.kind, true as fed
+      from main.flow_wires w join gave g on g.flow = w.flow and g.node = w.node)
+    select flow, node, kind, fed is null as last from gave left join fed using (flow, node, kind)
+    """,
+    {"last": "whether no other node that gives this kind follows"},
 )
 
 
@@ -99,8 +109,11 @@ SOURCES = View(
     """
     with passed_on as (select distinct w.flow, w.node, u.kind from main.flow_wires w
       join history.counts u on u.flow = w.flow and u.node = w.upstream and u.port = w.port where u.kind <> 'rejected'),
-    first as (from history.counts anti join history.superseded using (flow, node, recipe)
-      anti join passed_on using (flow, node, kind) where source <> ''),
+    current as (from history.counts anti join history.superseded using (flow, node, recipe) where source <> ''),
+    first as (from current anti join passed_on using (flow, node, kind) anti join history.seeing using (flow, node)),
+    seen as (select flow, source, sum(frames) filter (kind = 'kept') as kept,
+        sum(frames) filter (kind = 'unique') as uniques, sum(frames) filter (kind = 'boxes') as boxed
+      from current semi join (from history.seeing where last) using (flow, node, kind) group by flow, source),
     reasons as (select flow, source, map_from_entries(list((reason, n) order by n desc, reason)) as rejected_by_reason
       from (select flow, source, reason, sum(messages)::bigint as n from first where kind = 'rejected' group by all)
       group by flow, source)
@@ -109,8 +122,11 @@ SOURCES = View(
       coalesce(sum(messages) filter (kind = 'media'), 0)::bigint as fetched,
       coalesce(sum(messages) filter (kind = 'rejected'), 0)::bigint as rejected,
       coalesce(any_value(rejected_by_reason), map {}::map(varchar, bigint)) as rejected_by_reason,
-      coalesce(sum(bytes), 0)::bigint as bytes, coalesce(sum(frames), 0)::bigint as frames, max("at") as last_at
-    from first left join reasons using (flow, source) group by flow, source order by flow, source
+      coalesce(sum(bytes), 0)::bigint as bytes, coalesce(sum(frames), 0)::bigint as frames,
+      coalesce(any_value(kept), 0)::bigint as kept, coalesce(any_value(uniques), 0)::bigint as uniques,
+      coalesce(any_value(boxed), 0)::bigint as boxed, max("at") as last_at
+    from first left join reasons using (flow, source) left join seen using (flow, source)
+    group by flow, source order by flow, source
     """,
     {
         "source": "site that videos come from",
@@ -121,6 +137,7 @@ SOURCES = View(
         "rejected_by_reason": "refusals by reason, the most frequent first",
         "bytes": "bytes of the videos that were fetched",
         "frames": "frames taken from them",
+        **SEEN_FRAMES,
         "last_at": "when something last came from it, UTC",
     },
 )
@@ -130,15 +147,23 @@ YIELDS = View(
     "Every seed: what it offered and what came of it. A video that two seeds offer counts for the first.",
     """
     with shot as (select flow, media_id, sum(frames) as frames from main.shards group by all),
+    seen as (select flow, media_id, sum(kept) as kept, sum(uniques) as uniques, sum(boxed) as boxed
+      from (select flow, node, media_id, 'kept' as kind, kept, 0 as uniques, 0 as boxed from main.kept_shards
+        union all select flow, node, media_id, 'unique', 0, uniques, 0 from main.unique_shards
+        union all select flow, node, media_id, 'boxes', 0, 0, boxed from main.boxed_shards)
+      semi join (from history.seeing where last) using (flow, node, kind) group by flow, media_id),
     got as (select flow, media_id, max(bytes) as bytes from main.media group by all),
     led as (select c.flow, c.seed_id, count(distinct media_id) as candidates, count(bytes) as fetched,
-        sum(bytes) as bytes, sum(frames) as frames
-      from main.candidates c left join got using (flow, media_id) left join shot using (flow, media_id) group by all),
+        sum(bytes) as bytes, sum(frames) as frames, sum(kept) as kept, sum(uniques) as uniques, sum(boxed) as boxed
+      from main.candidates c left join got using (flow, media_id) left join shot using (flow, media_id)
+        left join seen using (flow, media_id) group by all),
     noted as (select flow, seed_id, count(distinct record_id) as records from main.records group by all),
     listed as (select flow, seed_id, max(offered) as offered from main.listings group by all)
     select flow, seed_id, kind, value, offered, coalesce(candidates, 0) as candidates,
       coalesce(records, 0) as records, coalesce(fetched, 0) as fetched,
-      coalesce(bytes, 0)::bigint as bytes, coalesce(frames, 0)::bigint as frames, "at"
+      coalesce(bytes, 0)::bigint as bytes, coalesce(frames, 0)::bigint as frames,
+      coalesce(kept, 0)::bigint as kept, coalesce(uniques, 0)::bigint as uniques, coalesce(boxed, 0)::bigint as boxed,
+      "at"
     from main.seeds left join listed using (flow, seed_id) left join led using (flow, seed_id)
       left join noted using (flow, seed_id)
     """,
@@ -148,6 +173,7 @@ YIELDS = View(
         "fetched": "how many of the videos were fetched",
         "bytes": "bytes of those",
         "frames": "frames taken from those",
+        **SEEN_FRAMES,
     },
 )
 
@@ -160,7 +186,7 @@ HOURLY = View(
       sum(frames)::bigint as frames
     from (select flow, source, "at", 1 as new, 0 as copies, 0 as refused, bytes, 0 as frames from main.media
       union all select flow, source, "at", 0, (reason = 'duplicate')::int, (reason <> 'duplicate')::int, 0, 0
-        from main.rejects
+        from main.rejects anti join history.seeing using (flow, node)
       union all select flow, source, "at", 0, 0, 0, 0, frames from main.shards)
     group by flow, source, hour
     """,
@@ -179,7 +205,8 @@ DRY = View(
     "Sources and seeds that have run dry: what they lately offered was all known or refused.",
     """
     with outcome as (select flow, source, "at", true as new from main.media
-      union all select flow, source, "at", false from main.rejects where source <> ''),
+      union all select flow, source, "at", false from main.rejects anti join history.seeing using (flow, node)
+        where source <> ''),
     by_source as (select *, max("at") filter (new) over (partition by flow, source) as last_new from outcome),
     led as (select flow, seed_id, count(*) as new
       from (select flow, seed_id from main.candidates union all select flow, seed_id from main.records) group by all),
@@ -234,8 +261,10 @@ SUSPECTS = View(
 
 VIEWS = (
     SUPERSEDED,
+    SEEING,
     *(_current(t.name, t.says) for t in TABLES),
     FRAMES,
+    *SEEN,
     PROGRESS,
     SOURCES,
     YIELDS,
@@ -243,5 +272,8 @@ VIEWS = (
     DRY,
     ORIGINS,
     SUSPECTS,
+    STAGES,
+    PROMPTS,
+    SAVED,
 )
 """In the order in which they can be made."""
