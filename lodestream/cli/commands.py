@@ -9,7 +9,7 @@ import click
 SECTIONS = {
     "Run": ("demo", "up", "down", "status", "logs", "doctor", "env"),
     "Mine": ("seed", "wait", "sql", "show", "export"),
-    "Build": ("flow", "nodes"),
+    "Build": ("flow", "nodes", "models"),
     "Put right": ("dead", "forget", "fakes", "catalog"),
     "Develop": ("run", "replay", "test", "bench", "completion"),
 }

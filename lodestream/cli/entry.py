@@ -18,6 +18,7 @@ from lodestream.cli import (
     fakes,
     flow,
     forget,
+    models,
     nodes,
     output,
     replay,
@@ -77,7 +78,18 @@ def lode() -> None:
 
 for command in (
     *(develop.demo, stack.up, stack.down, status.status, stack.logs, doctor.doctor, env.env),
-    *(seed.seed, wait.wait, sql.sql, show.show, export.export, flow.flow, nodes.nodes, dead.dead, catalog.catalog),
+    *(
+        seed.seed,
+        wait.wait,
+        sql.sql,
+        show.show,
+        export.export,
+        flow.flow,
+        nodes.nodes,
+        models.models,
+        dead.dead,
+        catalog.catalog,
+    ),
     *(forget.forget, fakes.fakes),
     *(develop.run, replay.replay, develop.test, develop.bench, completion),
 ):

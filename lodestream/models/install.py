@@ -14,21 +14,29 @@ LICENCE = "LICENSE"
 """Begins the names of files that have to lie beside a model."""
 LARGE = 1 << 30
 """Bytes from which on a graph's weights lie in a file beside it; protobuf ends at 2 GB."""
+MADE = "made"
+"""In a workshop: the finished parts."""
 
 
 def install(card: Card, files: Path, shelf: Shelf) -> None:
     """Install a model from its export, whose files lie below `files` as its card names them. Raises LodeError."""
-    with shelf.room() as room:
-        for part in PARTS[card.role]:
-            _part(card, part, files, room / card.parts[part])
-        shelf.put(card, room)
+    with shelf.workshop(card.name) as room:
+        build(card, files, room, shelf)
+
+
+def build(card: Card, files: Path, room: Path, shelf: Shelf) -> None:
+    """Make the parts of a model in a workshop, and put them on the shelf. Raises LodeError."""
+    made = room / MADE
+    shutil.rmtree(made, ignore_errors=True)  # of a process that was killed
+    for part in PARTS[card.role]:
+        _part(card, part, files, made / card.parts[part])
+    shelf.put(card, made)
 
 
 def _part(card: Card, part: str, files: Path, folder: Path) -> None:
     path = folder / MODEL
     path.parent.mkdir(parents=True)
-    source = files / card.raw[part].file
-    model = graft.graft(graft.load(source), card, part)
+    model = graft.graft(graft.load(files / card.raw[part].file), card, part)
     beside = model.ByteSize() > LARGE
     onnx.save(model, path, save_as_external_data=beside, location="model.onnx.data" if beside else None)
     (folder / CONFIG).write_text(config.config(card, part))
