@@ -121,7 +121,10 @@ class Kept(Message, kw_only=True, tag="kept"):
     source: str
     shard: Shard
     kept: Annotated[list[Count], Meta(description="indices of the frames that are kept, ascending")]
-    reason: Annotated[list[str], Meta(description="why a frame is dropped; empty where it is kept or was not asked")]
+    reason: Annotated[
+        list[str],
+        Meta(description="why a frame is dropped, in words that can be counted; empty where it is kept or not asked"),
+    ]
     measures: Annotated[dict[str, list[float | None]], Meta(description="by name: sharpness, brightness ...")] = {}
     scores: Annotated[dict[str, list[float | None]], Meta(description="by prompt: probability, 0 to 1")] = {}
     drop: Annotated[list[str], Meta(description="those of the prompts that speak against a frame")] = []

@@ -16,10 +16,12 @@ _COLUMNS = {
     "height": "pixels",
 }
 MEASURES = {
-    "sharpness": "how sharp the frame is; null where that was not measured",
-    "brightness": "how bright it is; null where that was not measured",
-    "contrast": "its contrast; null where that was not measured",
-    "entropy": "its entropy, bits; null where that was not measured",
+    "sharpness": "how sharp the frame is: variance of the Laplacian of its luma; null where that was not measured",
+    "brightness": "mean luma, 0 to 255",
+    "contrast": "standard deviation of its luma, 0 to 127.5",
+    "entropy": "bits of the histogram of its luma, 0 to 8",
+    "black_bars": "share of the frame in black bars at its edges, 0 to 1",
+    "solid": "share of the frame within 16 grey levels: 1 for one colour",
 }
 """Measures that are columns; every one is in `measures`."""
 _JUDGED = _COLUMNS | {
