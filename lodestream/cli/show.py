@@ -1,10 +1,11 @@
 """`lode show`: one seed, video, shard or frame, from its cause to its outputs."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lodestream.cli.commands import asynchronous, examples
+from lodestream.cli.commands import asynchronous, complete_flow, examples
 from proto import subjects
 
 if TYPE_CHECKING:
@@ -18,19 +19,35 @@ FEW = 20
 
 
 @click.command(
-    epilog=examples("lode show youtube-dQw4w9WgXcQ", "lode show web-4f2ac19d_12000", "lode show query-cat-jumps-91")
+    epilog=examples(
+        "lode show youtube-dQw4w9WgXcQ",
+        "lode show web-4f2ac19d_12000",
+        "lode show web-4f2ac19d_12000 --png frame.png",
+        "lode show query-cat-jumps-91",
+    )
 )
 @click.argument("ident", metavar="ID")
+@click.option(
+    "--png",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw a frame into this file, with the boxes found in it.",
+)
+@click.option("--flow", metavar="FLOW", shell_complete=complete_flow, help="Boxes that this flow found.")
+@click.option("--node", metavar="NODE", help="Boxes that this node found.")
 @asynchronous
-async def show(ident: str) -> None:
+async def show(ident: str, png: Path | None, flow: str | None, node: str | None) -> None:
     """Walk from causes to outputs.
 
     ID is that of a seed, a video, a record, a shard or a frame; its beginning is enough where only one begins
     so. A frame's id is its video's, _ and its milliseconds.
     """
+    if png is None and (flow or node):
+        raise click.UsageError("--flow and --node say whose boxes to draw: give --png as well")
     from lodestream.cli import output
-    from lodestream.cli.instance import catalog
+    from lodestream.cli.instance import catalog, objects
     from lodestream.cli.lineage import Lineage
+    from lodestream.cli.show_picture import save
     from lodestream.errors import LodeError
 
     async with catalog() as ask:
@@ -38,6 +55,7 @@ async def show(ident: str) -> None:
         tops = await _find(lineage, ident)
         if not tops and len(near := await lineage.beginning(ident)) == 1:
             ident, tops = near[0], await _find(lineage, near[0])
+        drawn = await save(ask, objects(), ident, flow, node, png) if tops and png else ""
     if not tops:
         if near:
             raise LodeError(
@@ -48,6 +66,8 @@ async def show(ident: str) -> None:
         )
     for top in tops:
         output.show(_tree(top, ident))
+    if drawn:
+        output.note(drawn)
 
 
 async def _find(lineage: "Lineage", ident: str) -> "list[Row]":
