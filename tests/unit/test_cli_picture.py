@@ -51,6 +51,11 @@ def tell(home: Home, *said: tuple[str, str, str, str, Message]) -> None:
     store.close()
 
 
+def taken(shard: Shard) -> tuple[str, str, str, str, Message]:
+    """A shard as a flow gives it."""
+    return "cats", "extract", "frames", "shards", shard
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     """An instance that is down."""
@@ -71,7 +76,7 @@ def colours(path: Path) -> set[tuple[int, ...]]:
 
 
 def test_boxes_are_drawn_with_their_labels(home: Home, shard: Shard, tmp_path: Path) -> None:
-    tell(home, ("cats", "extract", "frames", "shards", shard), ("cats", "detect", "things", "boxes", boxes(shard, [1, 0])))
+    tell(home, taken(shard), ("cats", "detect", "things", "boxes", boxes(shard, [1, 0])))
     target = tmp_path / "frame.png"
     said = run_lode(home.root, "show", FRAME, "--png", str(target))
     assert f"frame {FRAME}" in said.stdout
@@ -86,7 +91,7 @@ def test_boxes_are_drawn_with_their_labels(home: Home, shard: Shard, tmp_path: P
 
 
 def test_a_frame_that_nobody_looked_at_is_drawn_as_it_is(home: Home, shard: Shard, tmp_path: Path) -> None:
-    tell(home, ("cats", "extract", "frames", "shards", shard), ("cats", "detect", "things", "boxes", boxes(shard, [0])))
+    tell(home, taken(shard), ("cats", "detect", "things", "boxes", boxes(shard, [0])))
     said = run_lode(home.root, "show", FRAME, "--png", str(tmp_path / "frame.png"))
     assert "the frame as it is; no node looked for boxes in it" in said.stderr
     with Image.open(tmp_path / "frame.png") as drawn:
@@ -96,14 +101,14 @@ def test_a_frame_that_nobody_looked_at_is_drawn_as_it_is(home: Home, shard: Shar
 def test_where_several_looked_one_is_chosen(home: Home, shard: Shard, tmp_path: Path) -> None:
     tell(
         home,
-        ("cats", "extract", "frames", "shards", shard),
+        taken(shard),
         ("cats", "detect", "things", "boxes", boxes(shard, [1])),
         ("cats", "detect", "hands", "boxes", boxes(shard, [0, 1])),
         ("dogs", "detect", "things", "boxes", boxes(shard, [1])),
     )
     show = ("show", FRAME, "--png", str(tmp_path / "frame.png"))
     said = run_lode(home.root, *show, status=1).stderr
-    assert f"cats/hands, cats/things, dogs/things looked for boxes in {FRAME}; choose one with --flow and --node" in said
+    assert f"cats/hands, cats/things, dogs/things looked for boxes in {FRAME}; choose one with --flow" in said
     assert "cats/hands, cats/things looked" in run_lode(home.root, *show, "--flow", "cats", status=1).stderr
     assert "0 boxes by cats/hands" in run_lode(home.root, *show, "--node", "hands").stderr
     assert "1 box by dogs/things" in run_lode(home.root, *show, "--flow", "dogs", "--node", "things").stderr
@@ -113,13 +118,13 @@ def test_where_several_looked_one_is_chosen(home: Home, shard: Shard, tmp_path: 
 
 def test_what_cannot_be_drawn(home: Home, shard: Shard, tmp_path: Path) -> None:
     lost = msgspec.structs.replace(shard, id="web-2_s0000", media_id="web-2", object_key="frames/0badcafe/web-2/x.tar")
-    tell(home, *(("cats", "extract", "frames", "shards", each) for each in (shard, lost)))
+    tell(home, taken(shard), taken(lost))
     target = str(tmp_path / "frame.png")
     assert "broken JPEG" in run_lode(home.root, "show", "web-1_2000", "--png", target, status=1).stderr
     said = run_lode(home.root, "show", "web-2_1000", "--png", target, status=1).stderr
     assert "the shard of web-2_1000 is gone: frames/0badcafe/web-2/x.tar" in said
     assert "is none: a frame's id is" in run_lode(home.root, "show", shard.id, "--png", target, status=1).stderr
-    assert "cannot write" in run_lode(home.root, "show", FRAME, "--png", str(tmp_path / "no" / "x.png"), status=1).stderr
+    assert "cannot write" in run_lode(home.root, "show", FRAME, "--png", f"{tmp_path}/no/x.png", status=1).stderr
     assert "nothing is known by the id" in run_lode(home.root, "show", "web-1_7", "--png", target, status=1).stderr
     assert "in flow dogs" in run_lode(home.root, "show", FRAME, "--png", target, "--flow", "dogs", status=1).stderr
     assert "give --png as well" in run_lode(home.root, "show", FRAME, "--flow", "cats", status=2).stderr

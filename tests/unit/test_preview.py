@@ -85,4 +85,4 @@ def test_anything_can_be_drawn(ends: list[tuple[float, float, float, float]], la
 
 def test_a_tag_wider_than_the_picture_begins_at_its_left_edge() -> None:
     left, top, _, bottom = place((10, 10, 20, 20), (500, 14), (320, 180), [])
-    assert (left, 0 <= top, bottom <= 180) == (0, True, True)
+    assert (left, top >= 0, bottom <= 180) == (0, True, True)
