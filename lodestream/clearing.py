@@ -18,10 +18,11 @@ from lodestream.bus.reader import held
 from lodestream.flow import consumers
 from lodestream.flow.model import Deployed, DeployedNode
 from lodestream.flows import deployed_flows
-from lodestream.healing import LONGEST, PASSING
+from lodestream.healing import LONGEST
 from lodestream.makers import Said, passed, said
 from lodestream.memo import Memo
 from lodestream.objects import Objects
+from lodestream.passing import again_and_again
 from lodestream.registry import node_types
 from proto import ids, subjects
 
@@ -54,13 +55,7 @@ class Clearer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                await self._round()
-            except PASSING as error:
-                self._say(f"clearing waits: {error or type(error).__name__}")
-                await asyncio.sleep(LONGEST / 2)
-            await asyncio.sleep(EVERY)
+        await again_and_again("clearing", self._round, EVERY, self._say)
 
     def look_at(self, video: Said) -> None:
         """See to a video that is there, or will be once more."""

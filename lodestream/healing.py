@@ -18,11 +18,12 @@ from lodestream.blobs import look
 from lodestream.bus import Bus
 from lodestream.bus.reader import held
 from lodestream.deadletters import Dead
-from lodestream.errors import CHANGED, MISSING, LodeError, Outage
+from lodestream.errors import CHANGED, MISSING, LodeError
 from lodestream.flow.model import Deployed
 from lodestream.flows import deployed_flows
 from lodestream.makers import Said, offer_to_maker, passed, said, what_came
 from lodestream.objects import Objects
+from lodestream.passing import PASSING, again_and_again
 from lodestream.streams import ask
 from proto import keys, subjects
 from proto.messages import Again, DeadLetter, Resolved, encode
@@ -32,8 +33,6 @@ EVERY = 1.0
 LONGEST = 60.0
 """Seconds between looks at one letter, at most: they double."""
 AT_ONCE = 16
-PASSING = (LodeError, Outage, nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
-"""What somebody else mends: the same is tried again later."""
 
 _letter = msgspec.json.Decoder(DeadLetter | Resolved).decode
 
@@ -77,14 +76,11 @@ class Healer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                await self._read()
-                await self._round()
-            except PASSING as error:
-                self._say(f"healing waits: {error or type(error).__name__}")
-                await asyncio.sleep(10 * EVERY)
-            await asyncio.sleep(EVERY)
+        await again_and_again("healing", self._turn, EVERY, self._say)
+
+    async def _turn(self) -> None:
+        await self._read()
+        await self._round()
 
     async def _read(self) -> None:
         """Take in the letters, and the marks of those resolved, that came since the last look."""

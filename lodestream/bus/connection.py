@@ -1,6 +1,7 @@
 """One connection to NATS that comes back by itself and tells who waits when it was lost."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,9 +32,10 @@ class Bus:
             tell()
 
     async def close(self) -> None:
-        """Send what is buffered and leave."""
+        """Send what is buffered and leave; where the server is gone, there is nothing left to do."""
         if not self.nc.is_closed:
-            await self.nc.close()
+            with contextlib.suppress(OSError):
+                await self.nc.close()
 
 
 async def connect(

@@ -28,6 +28,7 @@ from lodestream.flow.deploy import deploy
 from lodestream.flow.lint import lint
 from lodestream.idle import until_idle
 from lodestream.local import Home
+from lodestream.local.ports import NATS
 from lodestream.streams import ask
 from proto import subjects
 from tests.faults import figures
@@ -48,8 +49,12 @@ PATIENCE = 180.0
 """Seconds in which all must be done once everything is back."""
 EVERY = 1.0
 """Seconds between looks at what `lode status` says meanwhile."""
-LINES = 3
-"""Log lines about one outage at most, of each process: that it waits, for what else, and that it goes on."""
+LINES = 4
+"""Log lines about one outage at most, of each process of ours: that it waits, for what, and that it goes on."""
+AGAIN_AND_AGAIN, OFTEN = ("nats away", "catalog away"), 8
+"""What comes back in between, and how often it does in a minute."""
+CLI_ERRORS = "cli-error"
+"""The log of commands that end by a failure of ours."""
 
 
 @dataclass
@@ -168,10 +173,9 @@ async def stream_full(scene: Scene, seconds: float) -> None:
 async def disk_full(scene: Scene, seconds: float) -> None:
     """Nothing is left of the disk on which all of the instance lies."""
     filler = scene.instance.home.root.parent / "filler"
-    with filler.open("wb") as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(1 << 16))
-            file.flush()
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(1 << 16)):
+            pass
     await scene.watch(seconds)
     filler.unlink()
 
@@ -274,6 +278,10 @@ def _look(found: dict[str, Any], seconds: float) -> None:
     """Whether an outage was said, and with few words."""
     print(json.dumps(found), file=sys.stderr, flush=True)
     assert found["said"] or seconds < SECONDS, f"{found['outage']}: status did not say it"
+    assert not found["lines"].get(CLI_ERRORS), f"{found['outage']}: a command failed for want of words"
+    often = OFTEN if found["outage"] in AGAIN_AND_AGAIN else 1
+    loud = {name: count for name, count in found["lines"].items() if name != NATS and count > LINES * often}
+    assert not loud, f"{found['outage']}: said too often: {loud}"
 
 
 async def main() -> None:

@@ -1,5 +1,6 @@
 """The basic streams on a real server: made once, kept as they must be."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 
+from lodestream.bus import connect
 from lodestream.errors import LodeError
 from lodestream.flow.stream import SIZES, ensure
 from lodestream.streams import STREAMS, ensure_stream, ensure_streams
@@ -99,3 +101,15 @@ async def test_a_flow_takes_the_room_that_there_is(tmp_path: Path) -> None:
         with pytest.raises(LodeError, match="no room for the stream of another flow: not even 32 MiB"):
             await ensure(nc, "e", [])
         await nc.close()
+
+
+async def test_a_connection_is_closed_without_a_word_where_the_server_is_gone(tmp_path: Path) -> None:
+    with start_nats(tmp_path) as server:
+        bus = await connect(server.url, patience=30)
+        server.kill()
+        async with asyncio.timeout(30):
+            while bus.nc.is_connected:
+                await asyncio.sleep(0.01)
+        await bus.nc.publish("never", b"sent")
+        await bus.close()
+        assert bus.nc.is_closed
