@@ -49,8 +49,8 @@ PATIENCE = 180.0
 """Seconds in which all must be done once everything is back."""
 EVERY = 1.0
 """Seconds between looks at what `lode status` says meanwhile."""
-LINES = 4
-"""Log lines about one outage at most, of each process of ours: that it waits, for what, and that it goes on."""
+LINES = 6
+"""Log lines about one outage at most, of each process of ours: what waits, for what, and that it goes on."""
 AGAIN_AND_AGAIN, OFTEN = ("nats away", "catalog away"), 8
 """What comes back in between, and how often it does in a minute."""
 CLI_ERRORS = "cli-error"
