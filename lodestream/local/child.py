@@ -32,6 +32,8 @@ class Program(msgspec.Struct, kw_only=True):
     most: int = 0
     """How many of its service there may be, where their number follows what waits; stands in the first one's row."""
     env: dict[str, str] = {}
+    needs: str = ""
+    """A file without which it cannot run: it is started once that is there, and when all others are ready."""
 
 
 class Child:

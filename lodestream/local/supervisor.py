@@ -21,6 +21,7 @@ from lodestream.local.floors import Floors
 from lodestream.local.fulldisk import FullDisk
 from lodestream.local.home import VARIABLE, Home
 from lodestream.local.kinship import adopt_orphans, end_orphans, guarded
+from lodestream.local.late import start_late
 from lodestream.local.lock import only_supervisor
 from lodestream.local.logs import RotatedLog, tail
 from lodestream.local.natsconf import program, server_name, write_config
@@ -120,7 +121,7 @@ class Supervisor:
                 try:
                     await ensure_streams(bus.nc)
                     await self._rewind(bus.nc)
-                    services = [self._add_service(p) for p in self.table]
+                    services = [self._add_service(p) for p in self.table if not p.needs]
                     wanted = Counter(p.service for p in self.table if p.service)
                     await services_answer(bus.nc, wanted, lambda: self._give_up_on(services))
                 finally:
@@ -136,7 +137,8 @@ class Supervisor:
 
     async def _until_port_is_lost(self) -> bool:
         """Keep house until told to stop (False), or until the server has died and another has its port (True)."""
-        work = (self._keep_house(), self._keep_floors(), self._keep_room(), self._keep_scaled())
+        late = start_late(self.table, self._add_late)
+        work = (self._keep_house(), self._keep_floors(), self._keep_room(), self._keep_scaled(), late)
         duties = [asyncio.create_task(duty) for duty in work]
         try:
             return await self._until_stopped(self._port_lost())
@@ -223,6 +225,9 @@ class Supervisor:
 
     def _add_service(self, program: Program) -> Child:
         return self._add(program, self._environment(program))
+
+    def _add_late(self, program: Program) -> Child:
+        return self._add(program, {**os.environ, VARIABLE: str(self.home.root), **program.env})
 
     async def _remove(self, child: Child) -> None:
         """End one of several, which finishes or hands back what it has; it does so too when nobody waits any more."""

@@ -5,14 +5,16 @@ import sys
 from collections.abc import Mapping
 
 from lodestream.errors import LodeError
+from lodestream.local import triton
 from lodestream.local.child import Program
 from lodestream.registry import node_types
 from lodestream.rights import CATALOG
 
 
 def process_table(counts: Mapping[str, int] | None = None, *, autoscale: bool = False) -> list[Program]:
-    """One worker for each node type, or as many as `counts` says, and the catalog. Raises LodeError for other names.
+    """One worker for each node type, or as many as `counts` says, the catalog and Triton.
 
+    Raises LodeError for other names.
     With `autoscale` there may be more of each that has any: one for each core of this machine.
     """
     types, counts = node_types(), counts or {}
@@ -23,7 +25,7 @@ def process_table(counts: Mapping[str, int] | None = None, *, autoscale: bool = 
     if autoscale:
         for first in (worker for worker in workers if worker.name == worker.service):
             first.most = max(len(os.sched_getaffinity(0)), counts.get(first.name, 1))
-    return [*workers, _program(CATALOG, CATALOG, "services.catalog")]
+    return [*workers, _program(CATALOG, CATALOG, "services.catalog"), triton.program()]
 
 
 def _worker(kind: str, number: int) -> Program:

@@ -40,10 +40,10 @@ def start_triton(folder: Path) -> TritonServer:
     Skips the test where Triton is not installed (`./lode test` does it), and fails it under CI.
     """
     if lack := lacks():
-        missing(f"Triton: {lack}")
+        missing(lack)
     home = Home(folder / "triton")
     home.prepare()
-    command = [sys.executable, "-P", "-m", "lodestream.local.triton"]
+    command = [sys.executable, "-P", "-m", "lodestream.local.tritonserver"]
     address = home.triton()
     environment = {"LODE_HOME": str(home.root), "LODE_MODELS": str(home.models)}
     server = Running(command, home.root, lambda _: address if answers(address) else "", environment)
@@ -98,7 +98,7 @@ def add_model(models: Path, name: str, graph: Any, config: str, batch: int = BAT
     made = models / f".{name}"
     (made / "1").mkdir(parents=True)
     (made / "1" / "model.onnx").write_bytes(model.SerializeToString())
-    head = f'name: "{name}" backend: "onnxruntime" max_batch_size: {batch}'
+    head = f'name: "{name}" backend: "onnxruntime" max_batch_size: {batch}\n'
     (made / "config.pbtxt").write_text(head + config)
     return made.rename(models / name)
 

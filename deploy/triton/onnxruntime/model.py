@@ -113,9 +113,12 @@ def fits(said: Sequence[int | None], graph: Sequence[int | str | None]) -> bool:
 
 
 def answer(request: Any, made: Arrays) -> Any:
-    """What one request asked for."""
-    tensors = [(name, np.ascontiguousarray(made[name])) for name in request.requested_output_names()]
-    return triton.InferenceResponse([triton.Tensor.from_dlpack(name, array) for name, array in tensors])
+    """What one request asked for; as ONNX Runtime's tensors, for Triton and NumPy disagree on whose a tensor is."""
+    tensors = []
+    for name in request.requested_output_names():
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(made[name]))
+        tensors.append(triton.Tensor.from_dlpack(name, value))
+    return triton.InferenceResponse(tensors)
 
 
 def words(error: Exception) -> str:
