@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from lodestream.errors import Outage
-from lodestream.inference.failures import BadInput, OutOfMemory, Unloaded
+from lodestream.inference.failures import BadInput, Crashed, NotLoadable, OutOfMemory, Unloaded
 from lodestream.inference.signature import Shape, Signature
 
 if TYPE_CHECKING:
@@ -28,22 +28,7 @@ IN_FLIGHT = 4
 REST = 5.0
 """Seconds after which a model that could not be loaded is tried again."""
 NARROW = 300.0
-"""Seconds for which batches stay small after memory ran out."""
-
-
-class Model:
-    """A model that is loaded."""
-
-    def __init__(self, signature: Signature):
-        self.signature, self.batch = signature, signature.batch
-
-    def narrow(self, rows: int) -> None:
-        """Take no more than these rows at once, for a while."""
-        self.batch = min(self.batch, rows)
-        asyncio.get_running_loop().call_later(NARROW, self._widen)
-
-    def _widen(self) -> None:
-        self.batch = self.signature.batch
+"""Seconds for which batches stay small after memory ran out, or a process died."""
 
 
 class Triton:
@@ -53,7 +38,9 @@ class Triton:
         """`address` is what gRPC connects to: `host:port` or `unix:path`; empty where there is no server."""
         self.address = address
         self._server: Server | None = None
-        self._models: dict[str, asyncio.Task[Model]] = {}
+        self._models: dict[str, asyncio.Task[Signature]] = {}
+        self._narrow: dict[str, int] = {}
+        """Rows that a model takes at once, where for a while they are less than it says."""
         self._places = asyncio.Semaphore(IN_FLIGHT)
 
     async def infer(
@@ -71,8 +58,10 @@ class Triton:
         loaded = await self._ready(model)
         try:
             return await self._infer(loaded, inputs, outputs, shapes or {})
+        except Crashed:
+            self._drop(loaded, anew=True)
         except (Unloaded, BadInput):  # it may be another one since the server was started again
-            self._drop(model, loaded)
+            self._drop(loaded)
         return await self._infer(await self._ready(model), inputs, outputs, shapes or {})
 
     async def close(self) -> None:
@@ -82,41 +71,56 @@ class Triton:
         if self._server:
             await self._server.close()
 
-    async def _ready(self, name: str) -> Model:
-        """The model, loaded by the first who asks while the others wait."""
-        if name not in self._models:
-            self._models[name] = loading = asyncio.create_task(self._load(name))
-            loading.add_done_callback(lambda done: self._loaded(name, done))
-        return await asyncio.shield(self._models[name])
+    async def _ready(self, model: str) -> Signature:
+        """Have it loaded by the first who asks, while the others wait."""
+        if model not in self._models:
+            self._begin(model)
+        return await asyncio.shield(self._models[model])
 
-    async def _load(self, name: str) -> Model:
+    def _begin(self, model: str, anew: bool = False) -> None:
+        self._models[model] = loading = asyncio.create_task(self._load(model, anew))
+        loading.add_done_callback(lambda done: self._loaded(model, done))
+
+    async def _load(self, model: str, anew: bool) -> Signature:
         from lodestream.inference.server import Server
 
         if not self.address:
             raise Outage("there is no Triton server: LODE_TRITON names none")
         self._server = self._server or Server(self.address)
-        return Model(await self._server.load(name))
+        if anew:
+            await self._server.unload(model)
+        return await self._server.load(model)
 
-    def _loaded(self, name: str, done: asyncio.Task[Model]) -> None:
-        if not done.cancelled() and done.exception():
-            asyncio.get_running_loop().call_later(REST, self._models.pop, name, None)
+    def _loaded(self, model: str, done: asyncio.Task[Signature]) -> None:
+        if not done.cancelled() and (error := done.exception()):
+            rest = REST if isinstance(error, NotLoadable) else 0
+            asyncio.get_running_loop().call_later(rest, self._models.pop, model, None)
 
-    def _drop(self, name: str, model: Model) -> None:
-        """Have it loaded anew, unless that was done meanwhile."""
-        known = self._models.get(name)
-        if known and known.done() and not known.exception() and known.result() is model:
-            del self._models[name]
+    def _drop(self, loaded: Signature, *, anew: bool = False) -> None:
+        """Have it loaded once more, `anew` where it is broken, unless that was done meanwhile."""
+        known = self._models.get(loaded.model)
+        if known and known.done() and not known.exception() and known.result() is loaded:
+            if anew:
+                self._take_less(loaded, self._batch(loaded) // 2)
+            self._begin(loaded.model, anew)
+
+    def _batch(self, model: Signature) -> int:
+        return self._narrow.get(model.model, model.batch)
+
+    def _take_less(self, model: Signature, rows: int) -> None:
+        self._narrow[model.model] = max(1, min(rows, self._batch(model)))
+        asyncio.get_running_loop().call_later(NARROW, self._narrow.pop, model.model, None)
 
     async def _infer(
-        self, model: Model, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], shapes: Mapping[str, Shape]
+        self, model: Signature, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], shapes: Mapping[str, Shape]
     ) -> Arrays:
         import numpy as np
 
-        count = model.signature.check(inputs, outputs)
-        model.signature.expect(shapes)
+        count = model.check(inputs, outputs)
+        model.expect(shapes)
         if not count:
-            return model.signature.nothing(outputs)
-        size = model.batch
+            return model.nothing(outputs)
+        size = self._batch(model)
         tasks = [
             asyncio.create_task(self._span(model, inputs, outputs, start, min(start + size, count)))
             for start in range(0, count, size)
@@ -130,19 +134,19 @@ class Triton:
         return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
 
     async def _span(
-        self, model: Model, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], start: int, stop: int
+        self, model: Signature, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], start: int, stop: int
     ) -> list[Arrays]:
         """Some rows; in two halves where they are too many for the server's memory."""
         assert self._server
         async with self._places:
-            if stop - start <= model.batch:
+            if stop - start <= self._batch(model):
                 try:
                     some = {name: array[start:stop] for name, array in inputs.items()}
-                    return [await self._server.infer(model.signature, some, outputs)]
+                    return [await self._server.infer(model, some, outputs)]
                 except OutOfMemory:
                     if stop - start == 1:
                         raise
-                    model.narrow((stop - start) // 2)
+                    self._take_less(model, (stop - start) // 2)
         middle = (start + stop) // 2
         first = await self._span(model, inputs, outputs, start, middle)
         return first + await self._span(model, inputs, outputs, middle, stop)

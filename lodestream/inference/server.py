@@ -1,9 +1,11 @@
 """One Triton server over gRPC: single requests with limits of time. Imported at the first inference."""
 
 import asyncio
+import os
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # children of services are other programs; it only warns
 import numpy as np
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
@@ -53,6 +55,15 @@ class Server:
         except InferenceServerException as error:
             raise not_loadable(error, model) from None
         return signature(model, described.config)
+
+    async def unload(self, model: str) -> None:
+        """Have it unloaded, for the next `load` to begin anew."""
+        try:
+            await self._patiently(self._client.unload_model(model, client_timeout=LOAD_LIMIT))
+            while await self._client.is_model_ready(model, client_timeout=SHORT):
+                await asyncio.sleep(0.1)
+        except InferenceServerException as error:
+            raise not_loadable(error, model) from None
 
     async def infer(self, model: Signature, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dict[str, Any]:
         """One batch. Raises BadInput too, OutOfMemory where it is too large, and Unloaded."""
