@@ -1,15 +1,25 @@
 """The contact sheet: which frames it shows, and that they are where they should be in the picture."""
 
+import base64
 import io
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from lodestream.demo.sheet import CAPTION, COLUMNS, GAP, PICTURE, TITLE, Still, clock, contact_sheet, spread
+from lodestream.demo.sheet import Still, contact_sheet
+from lodestream.errors import LodeError
 from lodestream.objects.directory import Directory
+from lodestream.preview import Found
+from lodestream.sheet import html, png
+from lodestream.sheet.cells import Cell, Section, clock, singles, spread
+from lodestream.sheet.png import COLUMNS, GAP, HEAD, LINE, PICTURE, TITLE
+from lodestream.sheet.write import write
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
+CAPTION = 8 + 2 * LINE
+"""What the demo's two lines of words take."""
 
 
 def jpeg(colour: tuple[int, int, int], size: tuple[int, int] = (64, 36)) -> bytes:
@@ -67,9 +77,71 @@ async def test_something_is_written_under_each_picture(tmp_path: Path) -> None:
     assert len(beyond.getcolors() or []) == 1
 
 
-async def test_a_shard_that_is_gone_is_said(tmp_path: Path) -> None:
-    with pytest.raises(KeyError):
-        await contact_sheet(Directory(tmp_path), [Still("gone.tar", 0, 10, 0, "a")], "", tmp_path / "sheet.png")
+async def stored(folder: Path, *jpegs: bytes) -> tuple[Directory, list[Cell]]:
+    """Frames that lie behind each other in one shard, each with two lines of words."""
+    objects, data, cells = Directory(folder / "objects"), b"", []
+    for number, picture in enumerate(jpegs):
+        cells.append(Cell("frames/shard.tar", len(data), len(picture), (f"frame {number}", "blurred"), "bad"))
+        data += picture
+    await objects.put("frames/shard.tar", data)
+    return objects, cells
+
+
+async def test_a_frame_that_is_gone_or_broken_costs_no_other(tmp_path: Path) -> None:
+    objects, [broken, whole] = await stored(tmp_path, b"no JPEG", jpeg(RED))
+    cells = [Cell("gone.tar", 0, 10), broken, whole]
+    await write(objects, "a title", [Section("", singles(cells))], tmp_path / "sheet.png")
+    sheet = Image.open(tmp_path / "sheet.png").convert("RGB")
+    assert [near(sheet.getpixel(middle(column, 0)), RED) for column in range(3)] == [False, False, True]
+
+
+async def test_what_belongs_together_stays_on_one_line(tmp_path: Path) -> None:
+    objects, [red, blue] = await stored(tmp_path, jpeg(RED), jpeg(BLUE))
+    groups = [[red], *[[red, blue]] * 3]
+    section = Section("pairs", groups, "a note")
+    assert [[len(group) for group in row] for row in png.rows(section)] == [[1, 2, 2], [2]]
+    await write(objects, "a title", [section], tmp_path / "sheet.png")
+    sheet = Image.open(tmp_path / "sheet.png").convert("RGB")
+    assert sheet.height == TITLE + HEAD + 2 * (PICTURE[1] + CAPTION + GAP)
+    x, y = middle(5, 0)
+    assert not near(sheet.getpixel((x, y + HEAD)), BLUE)
+
+
+async def test_boxes_lie_where_they_lay_in_the_frame(tmp_path: Path) -> None:
+    objects, [cell] = await stored(tmp_path, jpeg(RED, (960, 544)))
+    boxed = Cell(cell.shard_key, cell.byte_offset, cell.byte_length, boxes=(Found((400, 200, 800, 500), "x", 0.9),))
+    await write(objects, "", [Section("", [[boxed]])], tmp_path / "sheet.png")
+    sheet = Image.open(tmp_path / "sheet.png").convert("RGB")
+    left, top = GAP + 400 // 4, TITLE + 350 // 4
+    strip = [sheet.getpixel((x, top)) for x in range(left - 4, left + 5)]
+    assert not all(near(pixel, RED) for pixel in strip)
+    assert near(sheet.getpixel((left - 20, top)), RED)
+    assert near(sheet.getpixel((left + 20, top)), RED)
+
+
+async def test_a_page_holds_everything_and_runs_nothing(tmp_path: Path) -> None:
+    objects, [cell] = await stored(tmp_path, jpeg(RED))
+    evil = Cell(cell.shard_key, cell.byte_offset, cell.byte_length, ("<script>alert(1)</script>", 'a "word"'), "bad")
+    await write(objects, "A <b>title", [Section("dropped", [[evil]], "1 of 1 & more")], tmp_path / "sheet.html")
+    page = (tmp_path / "sheet.html").read_text()
+    assert "<script" not in page
+    assert "A &lt;b&gt;title" in page
+    assert "1 of 1 &amp; more" in page
+    assert '<span class="bad">a &quot;word&quot;</span>' in page
+    [source] = re.findall(r'src="([^"]+)"', page)
+    kind, _, data = source.partition(",")
+    assert kind == "data:image/jpeg;base64"
+    frame = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert near(frame.getpixel((10, 10)), RED)
+    assert html.PICTURE[0] >= frame.width
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("sheet.gif", "ends with .png or .html"), ("no/sheet.png", "there is no folder")]
+)
+async def test_a_file_that_cannot_be_a_sheet_is_refused(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(LodeError, match=why):
+        await write(Directory(tmp_path), "", [], tmp_path / name)
 
 
 @pytest.mark.parametrize(
