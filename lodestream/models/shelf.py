@@ -115,7 +115,7 @@ class Shelf:
         return found
 
     def remove(self, name: str) -> int:
-        """Take away a model, or what there is of one; the bytes that this frees. Raises LodeError for an unknown one."""
+        """Take away a model, or what there is of one; the bytes that this frees. Raises LodeError for none such."""
         parts = {name, *(f"{name}-{part}" for part in PARTS["image-text"])}
         folders = {
             folder for folder, card in self._parts().items() if (card.name == name if card else folder.name in parts)

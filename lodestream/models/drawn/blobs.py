@@ -13,8 +13,10 @@ COUNT = EACH * len(COLOURS)
 """Blobs in all; blob number i has the colour i // EACH."""
 LEAST = 9
 """Cells of the smallest blob, of about 60 x 60 that a picture has."""
-FILLED = {"ball": (0.66, 0.89), "square": (0.89, 1.01), "triangle": (0.36, 0.66)}
-"""How much of the rectangle around it a shape fills."""
+SQUARE, LEAST_FILLED = 0.89, 0.4
+"""How much of the rectangle around it a square fills at least, and anything that has a shape."""
+LOPSIDED = 0.07
+"""How far from the middle of that rectangle, in parts of it, the middle of a triangle lies at least."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,21 @@ def _measured(pen: Pen, inside: str, cells: int) -> Blobs:
     long = pen("Div", width, height)
     compact = pen("And", pen("Less", long, 2.5), pen("Greater", long, 0.4))
     seen = pen("And", pen("And", whole, compact), pen("Greater", area, (LEAST - 0.5) / cells**2))
-    filled = pen("Div", area, pen("Mul", width, height))
-    fits = [pen("And", pen("Greater", filled, low), pen("LessOrEqual", filled, high)) for low, high in FILLED.values()]
-    shapes = [pen("Unsqueeze", pen.number(pen("And", seen, fit)), pen.constant([2], "int64")) for fit in fits]
-    assert list(FILLED) == SHAPES
-    return Blobs(pen("Mul", area, pen.number(seen)), (left, top, right, bottom), pen("Concat", *shapes, axis=2))
+    shapes = _shapes(pen, inside, cells, (left, top, width, height), pen("Div", area, pen("Mul", width, height)))
+    shapes = pen("Mul", shapes, pen("Unsqueeze", pen.number(seen), pen.constant([2], "int64")))
+    return Blobs(pen("Mul", area, pen.number(seen)), (left, top, right, bottom), shapes)
+
+
+def _shapes(pen: Pen, inside: str, cells: int, box: tuple[str, str, str, str], filled: str) -> str:
+    """(n, COUNT, shapes) by how much of its rectangle a blob fills, and how evenly."""
+    whole = pen("Max", pen.total(inside, 2, 3, keep=False), 1.0)
+    middles = ((np.arange(cells) + 0.5) / cells).astype(np.float32)
+    off = []
+    for axis, start, length in ((2, box[0], box[2]), (3, box[1], box[3])):
+        mass = pen("Div", pen("MatMul", pen.total(inside, axis, keep=False), middles), whole)
+        off.append(pen("Abs", pen("Sub", pen("Div", pen("Sub", mass, start), length), 0.5)))
+    even, full = pen("Less", pen("Max", *off), LOPSIDED), pen("Greater", filled, SQUARE)
+    enough = pen("And", pen("Greater", filled, LEAST_FILLED), pen("Not", full))
+    kinds = {"ball": pen("And", enough, even), "square": full, "triangle": pen("And", enough, pen("Not", even))}
+    each = [pen("Unsqueeze", pen.number(kinds[shape]), pen.constant([2], "int64")) for shape in SHAPES]
+    return pen("Concat", *each, axis=2)
