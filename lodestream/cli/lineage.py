@@ -17,6 +17,9 @@ KINDS = {
     "record": ("records", "record_id", "source, position, data::varchar as data, object_key"),
     "media": ("media", "media_id", "url, bytes, codec, width, height, duration_s, damage, object_key"),
     "shard": ("shards", "shard_id", "frames, width, height, shard_key, time_ms[1] as first_ms, time_ms[-1] as last_ms"),
+    "kept": ("kept_shards", "shard_id", "frames, kept, dropped"),
+    "unique": ("unique_shards", "shard_id", "frames, uniques, duplicates"),
+    "boxes": ("boxed_shards", "shard_id", "frames, boxed, boxes, model"),
     "rejected": ("rejects", "entity", "reason, detail"),
 }
 """By kind of message: its table, the column of its id, and what is shown of it."""
@@ -54,7 +57,7 @@ class Lineage:
     async def trees(self, ident: str) -> list[Row]:
         """All that there is about an id, each from its first cause down to all that came of it."""
         found: list[Row] = []
-        for row in sorted(await self._where(f"= {_quoted(ident)}"), key=lambda row: (row.flow, row.seq)):
+        for row in sorted(await self._where(f"= {quoted(ident)}"), key=lambda row: (row.flow, row.seq)):
             if not any(top.holds(row.subject) for top in found):
                 await self._add_effects([row])
                 found.append(await self._with_causes(row))
@@ -66,19 +69,19 @@ class Lineage:
         if not media or not time.isdecimal():
             return None
         shown = "flow, node, shard_id, shard_key, byte_offset, byte_length, width, height, time_ms"
-        where = f"media_id = {_quoted(media)} and time_ms = {int(time)}"
+        where = f"media_id = {quoted(media)} and time_ms = {int(time)}"
         if not (frames := (await self._ask(f"select {shown} from frames where {where} limit 1")).objects()):
             return None
         fields = frames[0]
         flow, node, shard_id = (fields.pop(name) for name in ("flow", "node", "shard_id"))
-        shards = await self._where(f"= {_quoted(shard_id)}", ["shard"])
+        shards = await self._where(f"= {quoted(shard_id)}", ["shard"])
         shard = next(row for row in shards if (row.flow, row.node) == (flow, node))
         shard.children = [Row("frame", flow, node, ident, "", shard.subject, shard.seq, fields)]
         return await self._with_causes(shard)
 
     async def beginning(self, ident: str) -> list[str]:
         """Ids of seeds and videos that begin with this."""
-        found = await self._where(f"like {_quoted(_escaped(ident) + '%')} escape '!'", ["seed", "candidate"])
+        found = await self._where(f"like {quoted(_escaped(ident) + '%')} escape '!'", ["seed", "candidate"])
         return sorted({row.id for row in found})
 
     async def _with_causes(self, row: Row) -> Row:
@@ -133,10 +136,10 @@ def _dead(fields: dict[str, Any]) -> Row:
 
 
 def _listed(texts: Iterable[str]) -> str:
-    return ", ".join(map(_quoted, texts)) or "''"
+    return ", ".join(map(quoted, texts)) or "''"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 

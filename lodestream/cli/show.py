@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
+    from lodestream.cli.instance import Ask
     from lodestream.cli.lineage import Lineage, Row
 
 FEW = 20
@@ -52,9 +53,9 @@ async def show(ident: str, png: Path | None, flow: str | None, node: str | None)
 
     async with catalog() as ask:
         lineage = Lineage(ask)
-        tops = await _find(lineage, ident)
+        tops = await _find(ask, lineage, ident)
         if not tops and len(near := await lineage.beginning(ident)) == 1:
-            ident, tops = near[0], await _find(lineage, near[0])
+            ident, tops = near[0], await _find(ask, lineage, near[0])
         drawn = await save(ask, objects(), ident, flow, node, png) if tops and png else ""
     if not tops:
         if near:
@@ -70,11 +71,19 @@ async def show(ident: str, png: Path | None, flow: str | None, node: str | None)
         output.note(drawn)
 
 
-async def _find(lineage: "Lineage", ident: str) -> "list[Row]":
+async def _find(ask: "Ask", lineage: "Lineage", ident: str) -> "list[Row]":
+    """The trees in which it is; below a frame all that was said of it."""
+    from lodestream.cli.verdicts import verdicts
+
     tops = await lineage.trees(ident)
-    if not tops and (top := await lineage.frame(ident)):
-        return [top]
-    return tops
+    if tops or not (top := await lineage.frame(ident)):
+        return tops
+    frame = top
+    while frame.children:
+        frame = frame.children[0]
+    media, _, time = ident.rpartition("_")
+    frame.children = await verdicts(ask, media, int(time))
+    return [top]
 
 
 def _tree(row: "Row", ident: str) -> "Tree":
@@ -107,6 +116,7 @@ def _label(row: "Row", ident: str) -> "Text":
 
 def _says(row: "Row") -> list[str]:
     """Lines of what is known of it, some of them empty."""
+    from lodestream.cli.verdicts import seen
     from lodestream.cli.wording import plural, size
 
     f = row.fields
@@ -129,7 +139,9 @@ def _says(row: "Row") -> list[str]:
             return [_joined(f"{plural(f['frames'], 'frame')} {f['width']}x{f['height']}", span), f["shard_key"]]
         case "frame":
             return [f"{f['width']}x{f['height']}, {f['byte_length']:,} bytes from {f['byte_offset']:,} of the shard"]
-    return [_joined(f["reason"], f["detail"])]
+        case "rejected" | "dead letter":
+            return [_joined(f["reason"], f["detail"])]
+    return seen(row.kind, f)
 
 
 def _joined(*parts: str) -> str:

@@ -5,6 +5,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lodestream.cli.lineage import quoted
+from lodestream.cli.verdicts import looks
 from lodestream.errors import LodeError, Outage
 
 if TYPE_CHECKING:
@@ -14,12 +16,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 FRAME = "select flow, node, shard_key, byte_offset, byte_length from frames where {where} order by flow, node limit 1"
-LOOKS = """select flow, node, model, shard_key, byte_offset[frame] as byte_offset, byte_length[frame] as byte_length,
-    labels[looked] as labels, scores[looked] as scores, corners[looked] as corners
-  from (select *, list_position(chosen, (frame - 1)::usmallint) as looked
-    from (select *, list_position(time_ms, {time}::uinteger) as frame from boxed_shards where {where}))
-  where looked is not null order by flow, node"""
-"""Who looked for boxes in a frame, and what was found; its place among the shard's frames is counted from 1."""
 
 
 async def save(ask: "Ask", objects: "Objects", ident: str, flow: str | None, node: str | None, path: Path) -> str:
@@ -37,20 +33,19 @@ async def save(ask: "Ask", objects: "Objects", ident: str, flow: str | None, nod
 async def _look(ask: "Ask", ident: str, flow: str | None, node: str | None) -> Row | None:
     """What the one node found that looked at the frame; None where none did and none was named."""
     media, _, time = ident.rpartition("_")
-    query = LOOKS.format(time=int(time), where=f"media_id = {_quoted(media)}")
-    looks = (await ask(query)).objects()
-    fits = [row for row in looks if flow in (None, row["flow"]) and node in (None, row["node"])]
+    found = await looks(ask, media, int(time))
+    fits = [row for row in found if flow in (None, row["flow"]) and node in (None, row["node"])]
     if len(fits) > 1:
         raise LodeError(f"{_names(fits)} looked for boxes in {ident}; choose one with --flow and --node")
     if fits or not node:
         return fits[0] if fits else None
-    others = f"; {_names(looks)} did" if looks else ""
+    others = f"; {_names(found)} did" if found else ""
     raise LodeError(f"node {node}{f' of flow {flow}' if flow else ''} did not look for boxes in {ident}{others}")
 
 
 async def _frame(ask: "Ask", ident: str, flow: str | None) -> Row:
     media, _, time = ident.rpartition("_")
-    where = f"media_id = {_quoted(media)} and time_ms = {int(time)}" + (f" and flow = {_quoted(flow)}" if flow else "")
+    where = f"media_id = {quoted(media)} and time_ms = {int(time)}" + (f" and flow = {quoted(flow)}" if flow else "")
     if rows := (await ask(FRAME.format(where=where))).objects():
         return rows[0]
     raise LodeError(f"nothing is known of a frame {ident}{f' in flow {flow}' if flow else ''}")
@@ -102,7 +97,3 @@ def _words(row: Row, found: "list[Found]") -> str:
 
 def _names(rows: list[Row]) -> str:
     return ", ".join(f"{row['flow']}/{row['node']}" for row in rows)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -18,6 +18,7 @@ from services.catalog.project import Record
 from services.catalog.store import Store
 from tests.support.cli import run_lode
 from tests.support.frames import jpeg, put_shard
+from tests.support.seen import one_video
 
 FILM = Film.of("one", red_ball())
 FRAME = "web-1_1000"
@@ -129,3 +130,31 @@ def test_what_cannot_be_drawn(home: Home, shard: Shard, tmp_path: Path) -> None:
     assert "in flow dogs" in run_lode(home.root, "show", FRAME, "--png", target, "--flow", "dogs", status=1).stderr
     assert "give --png as well" in run_lode(home.root, "show", FRAME, "--flow", "cats", status=2).stderr
     assert not (tmp_path / "frame.png").exists()
+
+
+def test_a_frame_shows_what_was_said_of_it(home: Home) -> None:
+    tell(home, *(("demo", *output) for output in one_video()))
+    first = run_lode(home.root, "show", "v1_0").stdout
+    assert "kept v1_0  good, message 2 of FLOW_demo" in first
+    assert "a red ball: 0.90" in first
+    assert "new v1_0  new, message 3 of FLOW_demo" in first
+    assert "looked at v1_0  things" in first
+    assert "ball 0.90, hand 0.40" in first
+    assert "by standin-dfine" in first
+    repeat = run_lode(home.root, "show", "v1_1000").stdout
+    assert "repeat v1_1000" in repeat
+    assert "of v1_0, 0.970 by vectors" in repeat
+    dropped = run_lode(home.root, "show", "v1_4000").stdout
+    assert "dropped v1_4000" in dropped
+    assert "below threshold" in dropped
+    assert "blurred" in run_lode(home.root, "show", "v1_5000").stdout
+    assert "no box" in run_lode(home.root, "show", "v1_3000").stdout
+
+
+def test_a_shard_shows_what_was_made_of_it(home: Home) -> None:
+    tell(home, *(("demo", *output) for output in one_video()))
+    said = run_lode(home.root, "show", "v1_s0000").stdout
+    assert "4 of 6 frames" in said
+    assert "dropped: 1 below threshold, 1 blurred" in said
+    assert "frames new, 1 known" in said
+    assert "3 boxes in 2 of 3 frames, by standin-dfine" in said
