@@ -61,9 +61,8 @@ def seen(kind: str, f: dict[str, Any]) -> list[str]:
         case "unique":
             return [f"{f['uniques']} of {plural(f['frames'], 'frame')} new, {f['duplicates']} known"]
         case "boxes":
-            return [
-                f"{plural(f['boxes'], 'box', 'boxes')} in {f['boxed']} of {plural(f['frames'], 'frame')}, by {f['model']}"
-            ]
+            count = plural(f["boxes"], "box", "boxes")
+            return [f"{count} in {f['boxed']} of {plural(f['frames'], 'frame')}, by {f['model']}"]
         case "kept" | "dropped":
             return [f["reason"], "" if f["score"] is None else f"{f['prompt']}: {f['score']:.2f}"]
         case "repeat":
