@@ -125,6 +125,7 @@ class Kept(Message, kw_only=True, tag="kept"):
         list[str],
         Meta(description="why a frame is dropped, in words that can be counted; empty where it is kept or not asked"),
     ]
+    detail: Annotated[list[str], Meta(description="the same in full, with its numbers; may be left out")] = []
     measures: Annotated[dict[str, list[float | None]], Meta(description="by name: sharpness, brightness ...")] = {}
     scores: Annotated[dict[str, list[float | None]], Meta(description="by prompt: probability, 0 to 1")] = {}
     drop: Annotated[list[str], Meta(description="those of the prompts that speak against a frame")] = []

@@ -16,7 +16,7 @@ def seen(message: Kept | Unique | Boxes) -> None:
     count = len(message.shard.time_ms)
     match message:
         case Kept():
-            _same("`reason`, `measures`, `scores` and the shard", _by_frame(message))
+            _same("`reason`, `detail`, `measures`, `scores` and the shard", _by_frame(message))
             _within(message.kept, count)
         case Unique():
             _within([*message.unique, *message.broken, *(repeat.index for repeat in message.repeats)], count)
@@ -29,7 +29,8 @@ def seen(message: Kept | Unique | Boxes) -> None:
 
 
 def _by_frame(message: Kept) -> Iterable[Collection[object]]:
-    return (message.shard.time_ms, message.reason, *message.measures.values(), *message.scores.values())
+    told = (message.detail,) if message.detail else ()
+    return (message.shard.time_ms, message.reason, *told, *message.measures.values(), *message.scores.values())
 
 
 def _same(what: str, lists: Iterable[Collection[object]]) -> None:

@@ -32,6 +32,7 @@ KEPT = outputs(
     *_FRAMES,
     Column("chosen", "USMALLINT[]", "places in the shard, from 0, of the frames that are kept", "m.kept"),
     Column("reason", "VARCHAR[]", "why each frame is dropped; empty where it is kept or was not given"),
+    Column("detail", "VARCHAR[]", "the same in full, with its numbers"),
     Column("measures", "MAP(VARCHAR, DOUBLE[])", "of each frame, by name: sharpness, brightness ..."),
     Column("scores", "MAP(VARCHAR, DOUBLE[])", "of each frame, by prompt: probability, 0 to 1"),
     Column("against", "VARCHAR[]", "those of the prompts that speak against a frame", 'm."drop"'),

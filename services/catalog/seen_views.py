@@ -40,25 +40,30 @@ JUDGED = View(
     "main.judged",
     "Every frame that a filter was given: whether it keeps it, why not, and its scores.",
     f"""
-    select {_WHO}, kept, reason, best.score as score, best.prompt as prompt, {_FOR_FRAME.format("scores")} as scores,
+    select {_WHO}, kept, reason, coalesce(detail, '') as detail, best.score as score, best.prompt as prompt, {_FOR_FRAME.format("scores")} as scores,
       {", ".join(MEASURES)}, {_FOR_FRAME.format("measures")} as measures, model, {_WHERE}
     from (select * replace (list_contains(chosen, place::usmallint) as kept), {_BEST} as best
-      from (select {_LISTS}, unnest(reason) as reason), {_PLACE}, {_MEASURED} from main.kept_shards))
+      from (select {_LISTS}, unnest(reason) as reason, unnest(detail) as detail), {_PLACE}, {_MEASURED} from main.kept_shards))
     where kept or reason <> ''
     """,
-    _JUDGED | {"kept": "whether it is kept", "reason": "why it is dropped; empty where it is kept"},
+    _JUDGED
+    | {
+        "kept": "whether it is kept",
+        "reason": "why it is dropped, in words that can be counted; empty where it is kept",
+        "detail": "why it is dropped, in full",
+    },
 )
 KEPT = View(
     "main.kept",
     "Every frame that a filter keeps, and its scores.",
-    "select * exclude (kept, reason) from main.judged where kept",
+    "select * exclude (kept, reason, detail) from main.judged where kept",
     _JUDGED,
 )
 DROPPED = View(
     "main.dropped",
     "Every frame that a filter drops, with the reason and its scores.",
     "select * exclude (kept) from main.judged where not kept",
-    _JUDGED | {"reason": "why it is dropped"},
+    _JUDGED | {"reason": "why it is dropped, in words that can be counted", "detail": "why it is dropped, in full"},
 )
 UNIQUES = View(
     "main.uniques",

@@ -28,6 +28,7 @@ def kept(
         shard=of,
         kept=good,
         reason=["" if i in good or i not in among else why[i] for i in range(len(scores))],
+        detail=["" if i in good or i not in among else f"{why[i]} {scores[i]}" for i in range(len(scores))],
         measures={
             "sharpness": [5.0 if score is None else 90.0 for score in scores],
             "brightness": [100.0 + i for i in range(len(scores))],

@@ -68,9 +68,9 @@ def test_a_filter_frame_by_frame(told: Told) -> None:
         ("v1_0",),
         ("v1_1000",),
     ]
-    assert told.ask("select frame_id, reason, measures['brightness'] from dropped order by all") == [
-        ("v1_4000", "below threshold", 104.0),
-        ("v1_5000", "blurred", 105.0),
+    assert told.ask("select frame_id, reason, detail, measures['brightness'] from dropped order by all") == [
+        ("v1_4000", "below threshold", "below threshold 0.1", 104.0),
+        ("v1_5000", "blurred", "blurred None", 105.0),
     ]
     where = "shard_key, byte_offset, byte_length, width, height, source, shard_id, node, port, recipe"
     of = shard("v1", frames=6)
@@ -88,10 +88,10 @@ def test_a_frame_that_a_filter_was_not_given_is_not_judged(told: Told) -> None:
 def test_a_filter_without_prompts_has_no_score(told: Told) -> None:
     [kind, node, port, message] = kept(shard("v1", frames=2), [None, 0.9])
     assert isinstance(message, Kept)
-    message.scores, message.model = {}, ""
+    message.scores, message.model, message.detail = {}, "", []
     told.hear([(kind, node, port, message)])
-    asked = "select kept, score, prompt, scores, sharpness from judged order by all"
-    assert told.ask(asked) == [(False, None, None, {}, 5.0), (True, None, None, {}, 90.0)]
+    asked = "select kept, detail, score, prompt, scores, sharpness from judged order by all"
+    assert told.ask(asked) == [(False, "", None, None, {}, 5.0), (True, "", None, None, {}, 90.0)]
     assert told.ask("from prompts") == []
 
 
