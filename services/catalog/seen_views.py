@@ -40,10 +40,12 @@ JUDGED = View(
     "main.judged",
     "Every frame that a filter was given: whether it keeps it, why not, and its scores.",
     f"""
-    select {_WHO}, kept, reason, coalesce(detail, '') as detail, best.score as score, best.prompt as prompt, {_FOR_FRAME.format("scores")} as scores,
+    select {_WHO}, kept, reason, coalesce(detail, '') as detail, best.score as score, best.prompt as prompt,
+      {_FOR_FRAME.format("scores")} as scores,
       {", ".join(MEASURES)}, {_FOR_FRAME.format("measures")} as measures, model, {_WHERE}
     from (select * replace (list_contains(chosen, place::usmallint) as kept), {_BEST} as best
-      from (select {_LISTS}, unnest(reason) as reason, unnest(detail) as detail), {_PLACE}, {_MEASURED} from main.kept_shards))
+      from (select {_LISTS}, unnest(reason) as reason, unnest(detail) as detail), {_PLACE}, {_MEASURED}
+        from main.kept_shards))
     where kept or reason <> ''
     """,
     _JUDGED
