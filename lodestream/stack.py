@@ -40,6 +40,9 @@ class Stack(Protocol):
     def quack(self) -> tuple[str, str]:
         """Where DuckDB clients find the catalog, and what they show it."""
 
+    def triton(self) -> tuple[str, Path | None]:
+        """Where gRPC finds its Triton server, if it has one; and its models, where they lie on this machine."""
+
     def variables(self) -> dict[str, str]:
         """What makes other commands speak to the same stack."""
 
@@ -85,6 +88,10 @@ class LocalStack:
         self.state()
         door, token = ((self.home.catalog / name).read_text().strip() for name in (DOOR_FILE, TOKEN_FILE))
         return door, token
+
+    def triton(self) -> tuple[str, Path | None]:
+        """See Stack."""
+        return self.home.triton(), self.home.models
 
     def variables(self) -> dict[str, str]:
         """See Stack."""

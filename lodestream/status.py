@@ -15,8 +15,9 @@ from lodestream.errors import LodeError
 from lodestream.flow import store
 from lodestream.flow.model import Deployed
 from lodestream.local.state import Process, State
+from lodestream.local.triton import TRITON, lacks
 from lodestream.scaling.keep import last_decisions
-from lodestream.stack import Stack
+from lodestream.stack import LocalStack, Stack
 from lodestream.streams import ask
 from lodestream.tally import Trouble
 from lodestream.yields import yields
@@ -136,6 +137,7 @@ async def gather(bus: Bus, stack: Stack, state: State, only: str = "") -> Status
             *_process_problems(state),
             *([] if counted else [CATALOG_SILENT]),
             *(p for flow in flows for p in _flow_problems(flow)),
+            *_triton_problems(stack, state, flows),
             *_disk_problems(disk),
         ],
     )
@@ -276,6 +278,13 @@ def _flow_problems(flow: FlowStatus) -> list[str]:
     if flow.catalog_behind is None and flow.messages:
         said.append(f"{flow.flow}: the catalog does not read this flow; see: lode logs {subjects.CATALOG}")
     return said
+
+
+def _triton_problems(stack: Stack, state: State, flows: list[FlowStatus]) -> list[str]:
+    """What keeps Triton from running, where something waits for it."""
+    waits = any(TRITON.title() in node.waits_for for flow in flows for node in flow.nodes)
+    runs = any(process.name == TRITON for process in state.processes)
+    return [lacks()] if waits and not runs and isinstance(stack, LocalStack) else []
 
 
 def _disk_problems(disk: Disk | None) -> list[str]:

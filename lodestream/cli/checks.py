@@ -146,6 +146,18 @@ def ports(home: Home) -> Iterator[Finding]:
         yield Finding(f"port of {name}", "ok" if free else "note", said)
 
 
+def triton() -> Finding:
+    """Whether Triton can run here, which nothing but inference needs."""
+    from lodestream.local.triton import COMPLETE, INSTALLED_BY, lacks, wheel
+
+    if not COMPLETE.exists():
+        return Finding("triton", "note", "not installed; what infers needs it", f"{INSTALLED_BY} installs it")
+    if lack := lacks():
+        return Finding("triton", "bad", lack, "what infers waits for it")
+    version = next(wheel().parents[1].glob("nvidia_pytriton-*.dist-info")).name.split("-")[1].removesuffix(".dist")
+    return Finding("triton", "ok", f"from nvidia-pytriton {version}")
+
+
 def _kept(home: Home) -> dict[str, int]:
     try:
         return home.instance().ports

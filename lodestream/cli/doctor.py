@@ -33,7 +33,7 @@ async def doctor(check_objects: bool, repair: bool, deep: bool, as_json: bool) -
     stack = current()
     found = [*checks.machine(), *checks.node_types()]
     if isinstance(stack, LocalStack):
-        found += [*checks.folder(stack.home), *checks.ports(stack.home)]
+        found += [*checks.folder(stack.home), *checks.ports(stack.home), checks.triton()]
     found += [finding async for finding in _instance(stack)]
     if check_objects or repair or deep:
         found += await compare(stack, deep=deep, repair=repair)

@@ -1,11 +1,15 @@
 """`lode env`: how other programs reach the instance."""
 
 import shlex
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
 from lodestream.cli.commands import examples
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command(epilog=examples("lode env", 'eval "$(lode env --shell)"; nats stream ls'))
@@ -23,7 +27,7 @@ def env(shell: bool) -> None:
     for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     if not shell:
-        for line in [*_advice(), *_store(stack.objects()), *_duckdb(*stack.quack())]:
+        for line in [*_advice(), *_store(stack.objects()), *_triton(*stack.triton()), *_duckdb(*stack.quack())]:
             click.echo(f"# {line}".rstrip())
 
 
@@ -51,6 +55,14 @@ def _store(url: str) -> list[str]:
         f"  mc alias set lode http://{parts.hostname}:{parts.port} {parts.username} {parts.password}",
         f"  mc ls lode{parts.path}/media/",
     ]
+
+
+def _triton(address: str, models: "Path | None") -> list[str]:
+    """How a gRPC client reaches the Triton server."""
+    if not address:
+        return []
+    where = f", with the models in {models}" if models else ""
+    return ["", f"Triton{where}:", f"  tritonclient.grpc.InferenceServerClient({address!r})"]
 
 
 def _duckdb(door: str, token: str) -> list[str]:

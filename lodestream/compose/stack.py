@@ -72,6 +72,10 @@ class ComposeStack:
         """Where DuckDB clients find the catalog, and what they show it. Raises LodeError."""
         return f"quack:{self._address(CATALOG, QUACK_PORT)}", self._secret(places.quack())
 
+    def triton(self) -> tuple[str, Path | None]:
+        """See Stack: there is none."""
+        return "", None
+
     def variables(self) -> dict[str, str]:
         """See Stack."""
         return {"LODE_STACK": f"compose:{self.project}"}
