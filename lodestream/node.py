@@ -3,7 +3,7 @@
 The palette, the lint of a flow, the docs and the AsyncAPI document are all derived from it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,6 +75,9 @@ class Node:
     """Beginnings of the keys of objects that it reads, its memo aside."""
     writes: tuple[str, ...] = ()
     """Beginnings of the keys of objects that it writes, its memo aside."""
+    wired: Callable[[Any, Sequence[Kind]], None] | None = None
+    """Looks at settings and the messages that come in with them in a flow; raises ValueError where they do not go
+    together."""
     open: "Callable[[Parts], AbstractAsyncContextManager[Any]] | None" = None
     """What the handler needs for as long as the worker lives; arrives as `job.state`."""
 

@@ -10,6 +10,7 @@ from lodestream.node import Node, setting_meta
 from lodestream.registry import node_types
 from lodestream.words import words, yaml_value
 from proto.messages import Message
+from proto.subjects import EMPTY
 
 
 class Setting(NamedTuple):
@@ -100,7 +101,7 @@ def _example(node: Node, settings: list[Setting], types: Mapping[str, Node]) -> 
 
 def feeds(giver: Node, taker: Node) -> list[str]:
     """The ports of `giver` that `taker` takes, `giver` wired to it without naming a port."""
-    return [port for port, message in giver.ports().items() if takes(taker, message)]
+    return [port for port, message in giver.ports().items() if port != EMPTY and takes(taker, message)]
 
 
 def takes(taker: Node, message: type[Message]) -> bool:

@@ -22,6 +22,8 @@ UNCLAIMED = "_unclaimed"
 
 REJECTED = "rejected"
 """The port on which every node says its honest no."""
+EMPTY = "empty"
+"""The port for what a node looked at and left nothing of; wired where a flow names it."""
 AGAIN = "again"
 """The port on which a dead letter's input is offered to its node once more."""
 
@@ -102,6 +104,11 @@ def durable(node_type: str, slot: int) -> str:
 def next_message(stream_name: str, consumer: str) -> str:
     """Where a pull from a consumer is asked for."""
     return f"$JS.API.CONSUMER.MSG.NEXT.{stream_name}.{consumer}"
+
+
+def about_consumer(pull: str) -> str:
+    """Where it is asked how a consumer is; `pull` is its `next_message`."""
+    return pull.replace(".CONSUMER.MSG.NEXT.", ".CONSUMER.INFO.")
 
 
 def forgotten(stream_name: str, notice: str) -> str:

@@ -129,6 +129,12 @@ class _Linter:
             return FlowNode(name, node, given, settings, (), *key)
         found, problems = wires.resolve(node, taken, self._known)
         self._problems += problems
+        if node.wired and settings is not None:
+            kinds = [giver.ports()[wire.port] for wire in found if (giver := self._known[wire.node])]
+            try:
+                node.wired(settings, kinds)
+            except ValueError as error:
+                self._say(key, f"{node.type}: {error}")
         return FlowNode(name, node, given, settings, tuple(found), *key)
 
     def _check_wires(self, flow: Flow) -> None:

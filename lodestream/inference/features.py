@@ -137,12 +137,9 @@ async def _infer(card: Card, triton: Triton, pixels: np.ndarray, broken: np.ndar
     rows[broken] = BROKEN
     if broken.all():
         return
-    found = (await triton.infer(card.parts["image"], {"image": pixels[~broken]}, ["embedding"]))["embedding"]
-    if found.shape != (len(pixels) - broken.sum(), card.dim):
-        raise Outage(
-            f"model {card.name} gives vectors of shape {found.shape[1:]}, and its card says {card.dim} numbers"
-        )
-    rows[~broken] = normalised(found)
+    asked = {"image": pixels[~broken] if broken.any() else pixels}
+    found = await triton.infer(card.parts["image"], asked, ["embedding"], {"embedding": (card.dim,)})
+    rows[~broken] = normalised(found["embedding"])
 
 
 def normalised(vectors: np.ndarray) -> np.ndarray:
