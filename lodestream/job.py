@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,10 @@ class Refusal:
     part: bytes
 
 
+async def anytime() -> None:
+    """The turn of what does not wait in line."""
+
+
 @dataclass(slots=True)
 class Job:
     """One message on its way through one node."""
@@ -81,6 +85,12 @@ class Job:
     """Set to False where trying again later may give more: then it is not remembered for other flows."""
     parked: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     """`async with job.parked():` around a wait for something else than work: another job has its place meanwhile."""
+    turn: Callable[[], Awaitable[None]] = anytime
+    """Waits until all that came before it has had its turn; where what is given hangs on the order of inputs."""
+    turn_back: Callable[[], object] = bool
+    """After a failure: those behind it wait for it again."""
+    kin: frozenset[str] = frozenset()
+    """The recipes of all that its node gives at present, this job's among them: one for each way to it."""
     crowded: Callable[[], bool] = bool
     """Whether so many wait that a long wait is better spent elsewhere: Postpone."""
 

@@ -18,7 +18,7 @@ SCALER = "scaler"
 OPERATOR = "operator"
 SEEDER = "seeder"
 VIEWER = "viewer"
-LEASES = {"fetch": ("media", "host"), "records": ("records",), "filter": ("embed",), "dedup": ("*",)}
+LEASES = {"fetch": ("media", "host"), "records": ("records",), "filter": ("embed",), "dedup": ("embed", "dedup")}
 """Node types that take leases, and of which kinds."""
 WAITERS = ("fetch", "records", "dedup")
 """Those whose messages may wait for a lease or a host for long."""

@@ -70,13 +70,16 @@ class Runner:
         publisher: Publisher,
         judge: Callable[[str, str, int], Awaitable[Fate]],
         stands: Callable[[], Awaitable[bool]],
+        recipes: Sequence[str] = (),
     ) -> None:
         """`judge(subject, recipe, sequence)` says what becomes of an input in the flow as it is deployed now.
 
-        `stands()` says whether the consumer that inputs come from is still that of the node.
+        `stands()` says whether the consumer that inputs come from is still that of the node. `recipes` are those of all
+        that the node gives in the flow as it is deployed.
         """
         self.flow, self.name, self.node, self.settings = flow, name, node, settings
         self.parts, self.state, self.publisher, self._judge, self._stands = parts, state, publisher, judge, stands
+        self.kin = frozenset(recipes)
         self.tally = Tally()
         self.letters = Letters(flow, name, node.type, publisher)
         self.attempts = Attempts(flow, name, parts.objects)
@@ -177,6 +180,9 @@ class Runner:
             self.state,
             item.raw,
             parked=delivery.parked,
+            turn=delivery.turn,
+            turn_back=delivery.turn_back,
+            kin=self.kin or frozenset((self._recipe(item.recipe),)),
             crowded=delivery.crowded,
             wanted=item.wanted,
         )

@@ -115,6 +115,7 @@ class Worker:
             self.publisher,
             partial(self._judge, flow.flow, consumer.node, node),
             partial(self._stands, flow.flow, consumer),
+            node.recipes,
         )
         puller = self.puller(
             self.bus,

@@ -45,6 +45,11 @@ def frame_id(media: str, time_ms: int) -> str:
     return f"{media}_{time_ms}"
 
 
+def media_of_frame(frame: str) -> str:
+    """The video that a frame's id names."""
+    return frame.rpartition("_")[0]
+
+
 def shard_id(media: str, index: int) -> str:
     """The id of the `index`-th shard of a video's frames."""
     return f"{media}_s{index:04d}"

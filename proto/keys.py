@@ -149,6 +149,81 @@ def memos(node_type: str) -> str:
     return f"memo/{node_type}/"
 
 
+LEDGERS = "dedup/"
+"""Begins the keys of what is remembered of the frames of every project."""
+
+
+def ledgers(flow: str) -> str:
+    """Begins the keys of all ledgers of a flow."""
+    return f"{LEDGERS}{flow}/"
+
+
+def ledger(flow: str, node: str, recipe: str) -> str:
+    """Begins the keys of one ledger: of a node with settings that give these verdicts."""
+    return f"{ledgers(flow)}{node}/{recipe}/"
+
+
+def ledger_origin(of: str) -> str:
+    """Names the beginning of a ledger: what was written to one of the same name before it does not count."""
+    return f"{of}origin"
+
+
+def ledger_entries(of: str) -> str:
+    """Begins the keys of a ledger's entries that are in no segment yet."""
+    return f"{of}log/"
+
+
+def ledger_entry(of: str, number: int) -> str:
+    """One entry: created once, so that there is one sequence of them."""
+    return f"{ledger_entries(of)}{number:012d}"
+
+
+def ledger_segments(of: str) -> str:
+    """Begins the keys of a ledger's segments."""
+    return f"{of}segments/"
+
+
+def ledger_segment(of: str, first: int, last: int) -> str:
+    """Many entries in one object."""
+    return f"{ledger_segments(of)}{first:012d}-{last:012d}"
+
+
+def ledger_struck(of: str) -> str:
+    """Written whenever something was struck out of a ledger; beside its segments, which are listed anyway."""
+    return f"{ledger_segments(of)}struck"
+
+
+def ledger_sketches(of: str, first: int, last: int) -> str:
+    """Begins the keys of what was reckoned from a segment, and can be again."""
+    return f"{of}sketches/{first:012d}-{last:012d}/"
+
+
+def ledger_sketch(of: str, first: int, last: int, basis: str) -> str:
+    """The sketches of a segment's vectors by one basis."""
+    return f"{ledger_sketches(of, first, last)}{basis}"
+
+
+def ledger_bases(of: str) -> str:
+    """Begins the keys of the bases of a ledger's sketches, in the order of their making."""
+    return f"{of}bases/"
+
+
+def ledger_basis(of: str, rows: int) -> str:
+    """The basis that was fitted when there were so many kept frames."""
+    return f"{ledger_bases(of)}{rows:012d}"
+
+
+def ledger_of(key: str) -> str:
+    """The ledger, as `ledger` gives it, that an object belongs to."""
+    return "/".join(key.split("/")[:4]) + "/"
+
+
+def is_ledger(key: str) -> bool:
+    """Whether this is the key of an entry or a segment of a ledger."""
+    parts = key.split("/")
+    return len(parts) == 6 and key.startswith(LEDGERS) and parts[4] in ("log", "segments") and parts[5] != "struck"
+
+
 def snapshot(name: str) -> str:
     """A file of a catalog snapshot."""
     return f"catalog/{name}"

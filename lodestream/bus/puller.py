@@ -12,6 +12,8 @@ import structlog
 from nats.aio.msg import Msg
 
 from lodestream.bus.connection import Bus
+from lodestream.bus.turns import Turns
+from proto import subjects
 
 log = structlog.get_logger()
 
@@ -71,6 +73,20 @@ class Delivery:
         """Whether no more messages are asked for, because so many are parked."""
         return self._puller.crowded
 
+    async def turn(self) -> None:
+        """Wait until all messages of its consumer that came before it have had theirs, or are done with.
+
+        After a failure it is had once more: see `turn_back`.
+        """
+        turns = self._puller.turns
+        if not turns.pass_at_once(self.seq):
+            async with self.parked():
+                await turns.wait(self.seq)
+
+    def turn_back(self) -> None:
+        """Those behind it wait for it again, as long as they have not passed."""
+        self._puller.turns.back(self.seq)
+
     @asynccontextmanager
     async def parked(self) -> AsyncIterator[None]:
         """Inside, it waits for something: another message has its place in the worker meanwhile."""
@@ -111,6 +127,7 @@ class Puller:
         self._tickets, self._stopping, self._hold, self._seen = 0, False, 0.0, 0.0
         self._loop = asyncio.get_running_loop()
         self._prefix = bus.nc.new_inbox() + "."
+        self.turns = Turns(self._live, self._pending, 1.5 * ack_wait)
         self._bus = bus
 
     async def start(self) -> "Puller":
@@ -247,10 +264,19 @@ class Puller:
         finally:
             self._live.pop(delivery.seq, None)
             self._parked.discard(delivery.seq)
+            self.turns.done(delivery.seq)
             if self._line:
                 self._next_in_line()
         if self.window - len(self._live) + len(self._parked) - self._credit >= self._refill:
             await self._pull()
+
+    async def _pending(self) -> int:
+        """Messages of the consumer that anybody has in hand; none where the server does not say."""
+        try:
+            answer = await self._nc.request(subjects.about_consumer(self._next), b"", timeout=LAST_WORDS)
+        except (nats.errors.Error, TimeoutError):
+            return 0
+        return int(json.loads(answer.data).get("num_ack_pending", 0))
 
     async def _tick(self) -> None:
         while True:

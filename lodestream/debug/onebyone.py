@@ -18,10 +18,22 @@ HEARTBEAT = 5.0
 """Seconds between signs of life for the message in hand."""
 
 
+class AtOnce:
+    """In place of `Turns` where one message at a time is in hand."""
+
+    def pass_at_once(self, seq: int) -> bool:
+        """Nobody is before it."""
+        return True
+
+    def back(self, seq: int) -> None:
+        """See Turns."""
+
+
 class Alone:
     """The one place in a worker: what waits keeps it, for nobody else wants it."""
 
     crowded = False
+    turns = AtOnce()
 
     async def leave(self, delivery: Delivery) -> None:
         """See Puller."""

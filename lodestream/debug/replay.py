@@ -41,6 +41,9 @@ class Place(msgspec.Struct, frozen=True):
     password: str
     objects: str
     """URL of the object store."""
+    triton: str = ""
+    models: Path | None = None
+    """See `lodestream.job.Parts`."""
 
 
 @dataclass
@@ -87,7 +90,8 @@ async def replay(place: Place, what: str, only: str, debugged: bool) -> int:
         failed = 0
         for flow, name, node in chosen:
             objects = Overlay(open_objects(place.objects, folder), folder / name)
-            parts = Parts(objects, FarLeases(beside, leases), folder / "work", log)
+            far = FarLeases(beside, leases)
+            parts = Parts(objects, far, folder / "work", log, triton=place.triton, models=place.models)
             failed += await _one(beside, bus, message, flow, name, node, parts, debugged)
         return 1 if failed else 0
 
@@ -128,7 +132,7 @@ async def _one(
     try:
         async with AsyncExitStack() as stack:
             state = await stack.enter_async_context(declaration.open(parts)) if declaration.open else None
-            runner = Replaying(flow, name, declaration, settings, parts, state, heard, _work, _stands)  # type: ignore[arg-type]
+            runner = Replaying(flow, name, declaration, settings, parts, state, heard, _work, _stands, node.recipes)  # type: ignore[arg-type]
             await runner.once(Replayed(message))
     except Exception as error:
         say("".join(traceback.format_exception(error)) + f"  failed after {time.perf_counter() - started:.2f} s")

@@ -112,6 +112,11 @@ class Forgotten:
         """Whether this is the id of a video or a seed that was forgotten."""
         return ident in self._ids
 
+    @property
+    def idents(self) -> frozenset[str]:
+        """The ids of all videos and seeds that were forgotten."""
+        return self._ids
+
     def holds(self, sha256: str) -> bool:
         """Whether these are the bytes of something that was forgotten."""
         return sha256 in self._contents
@@ -161,6 +166,7 @@ class Forgotten:
 
     def _set(self, stones: dict[str, Tombstone]) -> None:
         self._stones = stones
-        self._ids = {i for s in stones.values() for i in (*s.media, *s.seeds, *[s.ident] * (s.kind != "source"))}
+        named = ((*s.media, *s.seeds, *[s.ident] * (s.kind != "source")) for s in stones.values())
+        self._ids = frozenset(ident for idents in named for ident in idents)
         self._contents = {sha256 for stone in stones.values() for sha256 in stone.contents} - {""}
         self._sources = {stone.ident for stone in stones.values() if stone.kind == "source"} - {""}

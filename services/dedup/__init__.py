@@ -1,0 +1,1 @@
+"""The dedup node: which frames are new to their project."""
