@@ -30,7 +30,7 @@ from lodestream.local.ready import introduces_itself, services_answer
 from lodestream.local.state import State, end_leftovers, now, write_state
 from lodestream.objects import open_objects
 from lodestream.objects.directory import Directory
-from lodestream.process import OBJECTS
+from lodestream.process import OBJECTS, set_up_log
 from lodestream.registry import node_types
 from lodestream.rights import OPERATOR
 from lodestream.scaling.keep import keep_scaled
@@ -289,6 +289,7 @@ def supervise(home: Home, table: list[Program], on_ready: Ready | None = None) -
 
 def _supervise(home: Home, table: list[Program], on_ready: Ready | None) -> None:
     try:
+        set_up_log()
         home.refuse_strangers()
         with only_supervisor(home):
             home.prepare()
