@@ -31,6 +31,7 @@ class Directory:
     def __init__(self, root: Path) -> None:
         """Makes the folder where it is missing. Raises LodeError where it cannot serve as a store."""
         self.root = root.absolute()
+        self._root = "" if self.root == Path("/") else str(self.root)
         self._temp = self.root / RESERVED
         self._threads = Threads((OSError,), self._outage)
         try:
@@ -55,15 +56,16 @@ class Directory:
 
     async def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
         """Store `data` if the key is free; False when somebody was first, in this process or another."""
-        return await self._threads.run(self._create, self._path(key), data, durable)
+        run = self._threads.run if durable else self._threads.run_short
+        return await run(self._create, self._path(key), data, durable)
 
     async def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """The object, or `length` bytes of it from `offset`. Raises KeyError where there is none."""
-        return await self._threads.run(self._get, key, self._path(key), offset, length)
+        return await self._threads.run_short(self._get, key, self._name_of(key), offset, length)
 
     async def stat(self, key: str) -> Stat | None:
         """The object's size and version, or None."""
-        return await self._threads.run(self._stat, key, self._path(key))
+        return await self._threads.run_short(self._stat, key, self._name_of(key))
 
     async def delete(self, key: str) -> None:
         """Remove it; nothing happens where there is none."""
@@ -99,14 +101,18 @@ class Directory:
         return left
 
     def _path(self, key: str) -> Path:
-        return self.root / check_key(key)
+        return Path(self._name_of(key))
+
+    def _name_of(self, key: str) -> str:
+        """What is asked for thousands of times a second is not worth a Path."""
+        return f"{self._root}/{check_key(key)}"
 
     def _put(self, target: Path, data: bytes) -> str:
         with self._on_disk(data) as temp:
             return self._name(os.replace, temp, target)
 
     def _create(self, target: Path, data: bytes, durable: bool) -> bool:
-        if target.exists():
+        if os.path.lexists(target):
             return False
         with self._on_disk(data, durable) as temp:
             try:
@@ -128,18 +134,19 @@ class Directory:
             path.unlink()
             return version
 
-    def _get(self, key: str, path: Path, offset: int, length: int | None) -> bytes:
+    def _get(self, key: str, path: str, offset: int, length: int | None) -> bytes:
         try:
-            with path.open("rb") as file:
-                file.seek(offset)
-                return file.read(length)
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                if offset:
+                    file.seek(offset)
+                return file.readall() if length is None else file.read(length)
         except ABSENT:
             self._still_here()
             raise KeyError(key) from None
 
-    def _stat(self, key: str, path: Path) -> Stat | None:
+    def _stat(self, key: str, path: str) -> Stat | None:
         try:
-            found = path.lstat()
+            found = os.lstat(path)
         except ABSENT:
             self._still_here()
             return None
@@ -163,13 +170,13 @@ class Directory:
             if name.endswith("/"):
                 if folder + name != RESERVED + "/":
                     yield from self._walk(folder + name, "")
-            elif found := self._stat(folder + name, self.root / folder / name):
+            elif found := self._stat(folder + name, f"{self._root}/{folder}{name}"):
                 yield found
 
     @contextmanager
     def _on_disk(self, source: bytes | Path, durable: bool = True) -> Iterator[Path]:
         """A temporary file with these bytes, safe on disk if `durable`; removed at the end unless it was moved away."""
-        temp = self._temp / uuid.uuid4().hex
+        temp = Path(f"{self._temp}/{uuid.uuid4().hex}")
         try:
             with temp.open("xb") as file:
                 if isinstance(source, Path):
