@@ -1,5 +1,6 @@
 """A model and what it is asked: what goes to Triton for a picture, and what its answer says of each label."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ OUTPUTS = ("logits", "pred_boxes")
 ROLES = ("open-detector", "detector")
 DIGITS = 16
 """Hex digits of a version."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
 FEW = 20
 """Labels that an error lists."""
 
@@ -28,7 +30,7 @@ class Detector:
 
     card: "Card"
     version: str
-    """The model's revision, or the beginning of its file's SHA-256 where it was made here."""
+    """The commit that the model is of, or the beginning of its file's SHA-256 where it is of none."""
     caption: "Caption | None"
     """What an open detector reads; a closed one reads nothing."""
     columns: "list[int]"
@@ -70,7 +72,8 @@ def prepared(shelf: "Shelf", model: str, labels: Sequence[str]) -> Detector:
     try:
         card = shelf.card(model)
         check(card, labels)
-        version = card.revision or record(shelf.folder / card.parts["detector"])[MODEL][:DIGITS]
+        pinned = COMMIT.fullmatch(card.revision)
+        version = pinned[0] if pinned else record(shelf.folder / card.parts["detector"])[MODEL][:DIGITS]
         tokenizer = shelf.tokenizer(model) if card.role == "open-detector" else None
     except (LodeError, OSError) as error:  # somebody may be removing it
         raise Outage(str(error)) from None

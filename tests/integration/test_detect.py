@@ -12,7 +12,7 @@ from lodestream.demo.shapes import Film, Scene, Thing, blue_square, red_ball
 from lodestream.errors import Malformed, Missing, Outage
 from proto.messages import Kept, Unique
 from services.detect.node import NODE
-from tests.support.detecting import Bench, add_blind, agrees, frames, install, store, stored
+from tests.support.detecting import REVISION, Bench, add_blind, agrees, frames, install, store, stored
 from tests.support.triton import TritonServer
 
 OPEN, CLOSED = "standin-grounding-dino", "standin-dfine"
@@ -122,7 +122,7 @@ async def test_scores_that_are_no_numbers_cost_only_their_frame(
     said = await bench.detect(await stored(bench.parts, film, films), model="blind", labels=["thing"], nms=0.5)
     assert (said.frames, said.broken) == ([0, 1, 2, 3], [4, 5, 6, 7])
     assert said.boxes == [[(0.0, 0.0, 320.0, 180.0)]] * 4
-    assert (said.model, said.version) == ("blind", "r1")
+    assert (said.model, said.version) == ("blind", REVISION)
     assert [len(boxes) for boxes in (await bench.detect(said.shard, model="blind", labels=["thing"])).boxes] == [2] * 4
 
 

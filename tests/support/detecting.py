@@ -20,6 +20,7 @@ from tests.support.frames import Alone, Counted, job, put_shard
 from tests.support.triton import TritonServer, add_model
 from tests.support.video import extract
 
+REVISION = "0badcafe" * 5
 SIDE = 32
 """Pixels of the square that the blind detector looks at."""
 
@@ -127,7 +128,7 @@ def _card(name: str, queries: int) -> Card:
         name=name,
         role="detector",
         summary="For tests.",
-        revision="r1",
+        revision=REVISION,
         licence="none",
         parts={"detector": name},
         raw={"detector": raw},

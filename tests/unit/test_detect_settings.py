@@ -89,9 +89,9 @@ def test_a_model_that_is_not_there_is_waited_for_in_words() -> None:
 
 
 def test_labels_are_looked_at_again_where_the_model_is() -> None:
-    own = msgspec.structs.replace(known_card("dfine-s"), name="my-own", labels=("cat", "dog"), revision="r1")
+    own = msgspec.structs.replace(known_card("dfine-s"), name="my-own", labels=("cat", "dog"), revision="0badcafe" * 5)
     detector = prepared(Shelf(own), "my-own", ["dog"])  # type: ignore[arg-type]
-    assert (detector.columns, detector.caption, detector.version) == ([1], None, "r1")
+    assert (detector.columns, detector.caption, detector.version) == ([1], None, "0badcafe" * 5)
     with pytest.raises(Malformed, match="my-own does not know 'dig'; nearest: dog"):
         prepared(Shelf(own), "my-own", ["dig"])  # type: ignore[arg-type]
 
