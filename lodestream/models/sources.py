@@ -3,10 +3,11 @@
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from lodestream.errors import LodeError, Outage
@@ -15,6 +16,16 @@ from lodestream.models.shelf import sha256
 
 HUB = "https://huggingface.co"
 ENDPOINT = "HF_ENDPOINT"
+AGENT = "lodestream"
+"""What the Hub is told who asks."""
+PART = ".part"
+"""Ends the name of a file of which the rest is still to come; before that, what the whole is called at the Hub."""
+TRIES = 5
+"""In a row of which none brings anything."""
+PATIENCE = 20.0
+"""Seconds in which something has to come."""
+PARTIAL, NOTHING_LEFT = 206, 416
+"""HTTP: here is the part that was asked for; there is no such part."""
 DIGEST = 64
 """Letters of a SHA-256 in hex: what the Hub tells of large files."""
 
@@ -46,7 +57,6 @@ class Hub:
 
     def __init__(self) -> None:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-        os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # a download over plain HTTP goes on where it was cut off
         self.endpoint = os.environ.get(ENDPOINT, HUB).rstrip("/")
 
     @property
@@ -60,31 +70,33 @@ class Hub:
 
         with self._words(card, file):
             url = hf_hub_url(card.repo, file.path, revision=card.revision, endpoint=self.endpoint)
-            found = get_hf_file_metadata(url, endpoint=self.endpoint, library_name="lodestream")
+            found = get_hf_file_metadata(url, endpoint=self.endpoint, library_name=AGENT)
         digest = found.etag or ""
         return Seen(found.size or 0, digest if len(digest) == DIGEST else "")
 
     def get(self, card: Card, file: File, folder: Path) -> Path:
         """See Source."""
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
+        target = folder / file.path
         with self._words(card, file):
-            return Path(
-                hf_hub_download(
-                    card.repo,
-                    file.path,
-                    revision=card.revision,
-                    local_dir=folder,
-                    endpoint=self.endpoint,
-                    library_name="lodestream",
-                )
-            )
+            url = hf_hub_url(card.repo, file.path, revision=card.revision, endpoint=self.endpoint)
+            found = get_hf_file_metadata(url, endpoint=self.endpoint, library_name=AGENT, retry_on_errors=True)
+            if target.is_file() and found.etag == sha256(target):
+                return target
+            part = target.with_name(f"{target.name}.{(found.etag or '')[:16]}{PART}")
+            part.parent.mkdir(parents=True, exist_ok=True)
+            _download(url, part, found.size or 0, file.path)
+            part.replace(target)
+        return target
 
     @contextmanager
     def _words(self, card: Card, file: File) -> Iterator[None]:
         """What went wrong at the Hub, for people."""
-        from huggingface_hub import errors
+        from httpx2 import HTTPError
+        from huggingface_hub import errors, logging
 
+        logging.set_verbosity_error()  # it says of each try what went wrong, and goes on
         repo, what = f"{self.endpoint}/{card.repo}", f"{file.path} of {card.repo}"
         mirror = f"or bring the files yourself: lode models pull {card.name} --from FOLDER"
         try:
@@ -100,16 +112,48 @@ class Hub:
             raise LodeError(f"{card.repo} has no {file.path} at {card.revision}; {mirror}") from None
         except errors.OfflineModeIsEnabled:
             raise LodeError(f"HF_HUB_OFFLINE is set, and {what} is not here; {mirror}") from None
-        except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError, ValueError) as error:
-            why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        except (errors.HfHubHTTPError, HTTPError, OSError) as error:  # the last also where the disk is full
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            why = "no answer" if isinstance(error, errors.LocalEntryNotFoundError) else lines[0]
             again = "what has come is kept: say the same again to go on"
             raise LodeError(f"cannot get {what} from {self.name}: {why}; {again}, {mirror}") from None
-        except Exception as error:
-            if type(error).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
-                raise
-            why = str(error) or type(error).__name__
-            again = "what has come is kept: say the same again to go on"
-            raise LodeError(f"cannot reach {self.name} for {what}: {why}; {again}, {mirror}") from None
+
+
+def _download(url: str, part: Path, whole: int, what: str) -> None:
+    """Add to a part of a file what is missing. Raises what the Hub's client raises, after the last try."""
+    from httpx2 import TransportError
+    from huggingface_hub.utils import tqdm
+
+    tries = 0
+    with part.open("ab") as file, tqdm(total=whole, unit="B", unit_scale=True, desc=what, disable=None) as bar:
+        while True:
+            before = file.tell()
+            try:
+                return _append(url, file, bar)
+            except TransportError:
+                tries = 1 if file.tell() > before else tries + 1
+                if tries == TRIES:
+                    raise
+                time.sleep(2**tries / 4)
+
+
+def _append(url: str, file: BinaryIO, bar: Any) -> None:
+    """Ask for the rest of a file, and write what comes."""
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    headers = {**build_hf_headers(library_name=AGENT), "Accept-Encoding": "identity", "Range": f"bytes={file.tell()}-"}
+    with get_session().stream("GET", url, headers=headers, follow_redirects=True, timeout=PATIENCE) as answer:
+        if answer.status_code == NOTHING_LEFT:
+            return
+        hf_raise_for_status(answer)
+        if answer.status_code != PARTIAL:
+            file.seek(0)
+            file.truncate()
+        bar.update(file.tell() - bar.n)
+        for data in answer.iter_bytes():
+            file.write(data)
+            bar.update(len(data))
 
 
 class Folder:
