@@ -17,9 +17,9 @@ class Cell:
     byte_offset: int
     byte_length: int
     words: tuple[str, ...] = ()
-    """Lines: the first says what the frame is, the others what was said of it."""
+    """Lines: the first says what the frame is of, the last what was said of it."""
     tone: str = ""
-    """`good` or `bad` where something was decided of it, `warn` where something is wrong with it."""
+    """Of the last line: `good` or `bad` where something was decided, `warn` where something is wrong."""
     boxes: tuple[Found, ...] = ()
 
 

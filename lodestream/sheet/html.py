@@ -17,8 +17,8 @@ body { background: #14161a; color: #f2f2f0; font: 14px/1.35 system-ui, sans-seri
 h1 { font-size: 1.4rem; font-weight: 600; margin: 0 0 .5rem }
 h2 { font-size: 1.1rem; font-weight: 600; margin: 2rem 0 .2rem }
 p { color: #9aa3ad; margin: 0 0 .8rem }
-section > div { display: flex; flex-wrap: wrap; gap: 12px; align-items: stretch }
-.group { display: flex; gap: 12px; background: #1d2026; border-radius: 6px; overflow: hidden }
+section > div { display: flex; flex-wrap: wrap; gap: 14px; align-items: stretch }
+.group { display: flex; gap: 4px; background: #1d2026; border-radius: 6px; overflow: hidden }
 figure { margin: 0; width: 240px }
 img { display: block; width: 240px; height: 160px; object-fit: contain; background: #101216 }
 figcaption { padding: 4px 8px 8px; overflow-wrap: anywhere; font-size: 12.5px }
@@ -49,6 +49,7 @@ def _cell(cell: Cell, frame: Image.Image) -> str:
     out = io.BytesIO()
     frame.save(out, "JPEG", quality=88)
     source = f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
-    first, *rest = (escape(words) for words in cell.words or ("",))
-    said = f"<span>{first}</span>" + "".join(f'<span class="{cell.tone}">{line}</span>' for line in rest)
-    return f'<figure><img src="{source}" alt="{first}"><figcaption>{said}</figcaption></figure>'
+    words = [escape(line) for line in cell.words]
+    tones = ["", *[""] * (len(words) - 2), cell.tone]
+    said = "".join(f'<span class="{tone}">{line}</span>' for tone, line in zip(tones, words, strict=False))
+    return f'<figure><img src="{source}" alt="{" ".join(words[:2])}"><figcaption>{said}</figcaption></figure>'

@@ -9,7 +9,8 @@ from lodestream.sheet.cells import Cell, Section
 COLUMNS = 6
 PICTURE = (240, 136)
 """Box, in pixels, that a frame is fitted into."""
-GAP = 12
+GAP, JOIN = 12, 4
+"""Pixels between groups, and between the frames of one."""
 LINE = 16
 """Pixels from one line of words to the next."""
 TITLE, HEAD = 56, 44
@@ -74,17 +75,18 @@ class _Sheet:
             self.y += self.cell_height + GAP
 
     def _group(self, x: int, group: Sequence[Cell], frames: "_Frames") -> None:
-        width = len(group) * (PICTURE[0] + GAP) - GAP
+        width = len(group) * (PICTURE[0] + JOIN) - JOIN
         self.pen.rectangle((x, self.y, x + width - 1, self.y + self.cell_height - 1), fill=PAPER)
         for cell in group:
             self._cell(x, cell, next(frames))
-            x += PICTURE[0] + GAP
+            x += PICTURE[0] + JOIN
 
     def _cell(self, left: int, cell: Cell, frame: Image.Image) -> None:
         middle = (left + (PICTURE[0] - frame.width) // 2, self.y + (PICTURE[1] - frame.height) // 2)
         self.image.paste(frame, middle)
         for number, words in enumerate(cell.words):
-            ink = FAINT if number == 0 else TONES.get(cell.tone, INK)
+            last = number == len(cell.words) - 1
+            ink = FAINT if number == 0 else TONES.get(cell.tone, INK) if last else INK
             at = (left + 8, self.y + PICTURE[1] + 4 + LINE * number)
             self.pen.text(at, elide(words, self.small, PICTURE[0] - 16), ink, self.small)
 

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from lodestream.flow.model import Deployed, DeployedNode
 from proto import ids, subjects
 from proto.messages import Candidate, Forgotten, Kept, Rejected, Seed, encode
 from services.catalog.project import Record
 from services.catalog.schema import OF_FLOWS
 from services.catalog.store import Store
-from tests.support.catalog import CUT, Output, deployed, media, shard
-from tests.support.seen import BALL, DEDUP, DETECT, KEEP, TEXT, kept, one_video, unique
+from tests.support.catalog import Output, media, shard
+from tests.support.seen import BALL, KEEP, TEXT, kept, one_video, unique
+from tests.support.seen_home import seeing
 
 START = 1_700_000_000_000_000
 
@@ -231,18 +231,3 @@ def test_what_is_forgotten_leaves_the_counts(told: Told) -> None:
     told.hear(one_video("v2"))
     told.hear([("operator", "forget", "forgotten", Forgotten(id="notice-1", at="", sequences=[5, 6, 7, 8]))])
     assert {table: told.ask(f"from {table} order by all") for table in before} == before
-
-
-def seeing(*, keep: str = KEEP, second: bool = False) -> Deployed:
-    """The flow of the messages: its filter today has recipe `keep`, and is followed by another one with `second`."""
-    flow = deployed("demo")
-    last = "better" if second else "good"
-    laid = {
-        "good": ("filter", subjects.wire("demo", "extract", "frames", "shard"), CUT, keep),
-        **({"better": ("filter", subjects.wire("demo", "filter", "good", "kept"), keep, "ffffffff")} if second else {}),
-        "new": ("dedup", subjects.wire("demo", "filter", last, "kept"), keep, DEDUP),
-        "things": ("detect", subjects.wire("demo", "dedup", "new", "unique"), DEDUP, DETECT),
-    }
-    for name, (kind, wire, taken, given) in laid.items():
-        flow.nodes[name] = DeployedNode(type=kind, slot=1, since="", wires={wire: [taken]}, recipes=[given])
-    return flow
