@@ -1,9 +1,13 @@
 """Films of coloured things on plain ground, whose places are known: for detectors, filters and near duplicates.
 
 Film.of("balls", Scene("grey", (Thing("red", "ball"),)), Scene("green", (Thing("blue", "square"),)))
+
+`python -m lodestream.demo.shapes FOLDER` writes some.
 """
 
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -140,9 +144,37 @@ def still(**more: Any) -> Scene:
     return Scene("blue", things, **more)
 
 
+def films() -> list[Film]:
+    """One of each kind: with what is looked for, with other things, again, standing still, dark, blurred."""
+    size = {"width": 640, "height": 360}
+    ball = Film.of("red-ball", red_ball(), **size)
+    blue, yellow = Thing("blue", "square", 0.2, (0.8, 0), (-0.1, 0)), Thing("yellow", "ball", 0.3, (0.5, 1), (-0.2, 0))
+    three = (Thing("red", "ball", 0.25), blue, yellow)
+    return [
+        ball,
+        ball.again("red-ball-again", width=480, height=270),
+        Film.of("blue-square", blue_square(), **size),
+        Film.of("three-things", Scene("white", three), blue_square(seconds=2), **size),
+        Film.of("still", still(seconds=8), **size),
+        Film.of("dark", red_ball(light=0.08), **size),
+        Film.of("blurred", red_ball(blur=14), **size),
+    ]
+
+
+def write(folder: Path) -> None:
+    """Put `films` into a folder, as MP4 files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for film in films():
+        (folder / f"{film.name}.mp4").write_bytes(film.encode())
+
+
 def _mask(shape: Shape, side: int) -> np.ndarray:
     """Which pixels of its box a thing fills."""
     if shape == "square":
         return np.ones((side, side), bool)
     y, x = np.mgrid[:side, :side] + 0.5 - side / 2
     return np.hypot(x, y) <= side / 2
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,11 +1,12 @@
 """Films of coloured things: what is drawn is where the film says it is, also after encoding and JPEG."""
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lodestream.demo.shapes import COLOURS, Film, Scene, Thing, blue_square, red_ball, still
+from lodestream.demo.shapes import COLOURS, Film, Scene, Thing, blue_square, films, red_ball, still, write
 from tests.support.video import extract, pixels
 
 TWO = Film.of("two", red_ball(seconds=2), blue_square(seconds=2))
@@ -62,3 +63,15 @@ def test_darkness_blur_and_stillness() -> None:
 def test_later_things_lie_over_earlier_ones() -> None:
     both = Scene("grey", (Thing("red", "square", at=(0, 0)), Thing("blue", "square", at=(0, 0))), noise=0)
     assert both.picture(0, 0, 64, 64)[5, 5].tolist() == list(COLOURS["blue"])
+
+
+def test_the_films_that_are_written_are_of_every_kind(tmp_path: Path) -> None:
+    write(tmp_path / "films")
+    written = {path.stem: path.read_bytes() for path in (tmp_path / "films").iterdir()}
+    assert set(written) == {film.name for film in films()}
+    assert len(set(written.values())) == len(written)
+    three = next(film for film in films() if film.name == "three-things")
+    for time in np.arange(0, 4, 0.1):
+        boxes = [seen.box for seen in three.truth(time)]
+        apart = [a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1] for a, b in combinations(boxes, 2)]
+        assert all(apart), (time, boxes)
