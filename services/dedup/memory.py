@@ -69,7 +69,7 @@ class Memory:
         self.count = self._segmented = 0
         self._stretches: list[Stretch] = []
         self._known: dict[str, tuple[Stretch, Judged]] = {}
-        self._forgotten: Callable[[str], bool] = bool
+        self._forgotten: Callable[[str], bool] = frozenset[str]().__contains__
 
     def take(self, pack: Pack, sketched: tuple[np.ndarray, np.ndarray] | None = None) -> None:
         """Add what comes next in the ledger; where it comes with sketches, its vectors are used where they lie."""
