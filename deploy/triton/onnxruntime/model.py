@@ -86,6 +86,7 @@ def providers(args: Mapping[str, str]) -> list[Any]:
     """CUDA on the GPU that Triton chose, where ONNX Runtime has it; else the CPU."""
     cuda = "CUDAExecutionProvider"
     if args["model_instance_kind"] == "GPU" and cuda in onnxruntime.get_available_providers():
+        onnxruntime.preload_dlls()
         return [(cuda, {"device_id": args["model_instance_device_id"]}), "CPUExecutionProvider"]
     return ["CPUExecutionProvider"]
 
