@@ -1,4 +1,7 @@
-"""A whole instance under --autoscale, with a node type that is slow and costs nothing."""
+"""A whole instance under --autoscale, with a node type that is slow and costs nothing.
+
+The supervisor reads that type as well as its workers do: with it comes less patience than it has otherwise.
+"""
 
 import json
 import os
@@ -17,18 +20,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from lodestream.job import Job
 from lodestream.node import Node, Output, Settings
+from lodestream.scaling import keep, policy
 from proto.messages import Candidate, Seed
 
+keep.EVERY, policy.SETTLE, policy.TOO_LONG, policy.CALM = 0.5, 1.0, 4.0, 6.0
+
 async def wait(seed: Seed, job: Job) -> AsyncIterator[Output]:
-    """A second for each."""
-    await asyncio.sleep(1)
+    """Half a second for each."""
+    await asyncio.sleep(0.5)
     yield "out", Candidate(id=seed.id, url="https://example.org", source="example.org", seed=seed.id)
 
 NODE = Node(type="slow", summary="is slow", takes=(Seed,), gives={"out": Candidate}, settings=Settings, handler=wait,
             concurrency=1)
 '''
 FLOW = "flow: f\nnodes:\n  seeds: {type: intake}\n  slow: {type: slow, from: seeds}\n"
-SEEDS = 40
+SEEDS = 30
 OTHERS = ("discover", "fetch", "extract", "records")
 PATIENCE = 120.0
 """Seconds until what must come has come, on a machine with a lot else to do."""
