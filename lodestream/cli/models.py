@@ -134,10 +134,10 @@ def rm(names: tuple[str, ...], yes: bool) -> None:
 
 
 def _shelf() -> "Shelf":
-    from lodestream.local.home import Home
     from lodestream.models.shelf import Shelf
+    from lodestream.stack import current
 
-    return Shelf(Home.find().models)
+    return Shelf(current().models())
 
 
 def _cards(names: tuple[str, ...], file: Path | None) -> "list[Card]":
@@ -178,6 +178,8 @@ def _pull(card: "Card", where: str | None, shelf: "Shelf", yes: bool) -> None:
 
 def _facts(card: "Card", source: "Source", mirrored: bool) -> list[str]:
     """What a person should know before they get it."""
+    from lodestream.models.sources import HUB
+
     files = ", ".join(f"{file.path} {_size(file.bytes)}" for file in card.files)
     at = f"{source.name}/{card.repo} at {card.revision[:LETTERS]}"
     undigested = [file.path for file in card.files if not file.sha256]
@@ -187,6 +189,7 @@ def _facts(card: "Card", source: "Source", mirrored: bool) -> list[str]:
         f"  licence  {card.licence}",
         f"  size     {_size(card.bytes)}: {files}",
     ]
+    lines += [f"  gated    its licence has to be accepted at {HUB}/{card.repo}, and HF_TOKEN set"] if card.gated else []
     lines += [f"  note     {card.note}"] if card.note else []
     lines += [f"  note     no digest is known of {', '.join(undigested)}"] if undigested and not card.note else []
     return lines

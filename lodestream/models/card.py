@@ -108,8 +108,9 @@ class Card(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
 
     @property
     def bytes(self) -> int:
-        """What there is to get."""
-        return sum(file.bytes for file in self.files)
+        """What there is to get; 0 where that is not known of every file."""
+        sizes = [file.bytes for file in self.files]
+        return sum(sizes) if all(sizes) else 0
 
 
 def read_card(data: bytes, where: object) -> Card:

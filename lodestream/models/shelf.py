@@ -83,6 +83,8 @@ class Shelf:
             shutil.rmtree(room, ignore_errors=True)
         except BlockingIOError:
             raise LodeError(f"another process is at model {name}; wait until it is done") from None
+        except OSError as error:
+            raise LodeError(f"cannot write to {self.folder}: {error.strerror or error}") from None
         finally:
             os.close(opened)
 

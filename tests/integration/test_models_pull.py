@@ -290,6 +290,20 @@ def test_a_model_of_another_name_does_not_take_the_folder(hub: Hub, card: Path, 
     assert shelf(tmp_path).damage(shelf(tmp_path).card("toy")) == []
 
 
+def test_a_person_is_asked_and_may_say_no(
+    hub: Hub, card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lodestream.cli.output.is_terminal", lambda file=None: file is None)
+    arguments = ("models", "pull", "toy", "--card", str(card))
+    said = run_lode(tmp_path, *arguments, status=1, stdin="n\n").stderr
+    assert said.index("licence  Beerware") < said.index("Get toy under these terms?") < said.index("nothing was done")
+    assert {method for method, *_ in hub.asked} == {"HEAD"}
+    run_lode(tmp_path, *arguments, stdin="y\n")
+    assert [each.name for each in shelf(tmp_path).cards()] == ["toy"]
+    run_lode(tmp_path, "models", "rm", "toy", "--yes")
+    run_lode(tmp_path, *arguments, "--yes")
+
+
 def test_standins_are_made_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     said = run_lode(tmp_path, "models", "pull", *STANDINS)

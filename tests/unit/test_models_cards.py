@@ -99,4 +99,4 @@ def test_the_configuration_of_a_model() -> None:
 def test_bytes_are_those_of_all_files() -> None:
     card = known_card("siglip2-base-224")
     assert card.bytes == 186_039_516 + 564_862_230 + 34_363_039
-    assert replace(card, files=()).bytes == 0
+    assert replace(card, files=(replace(card.files[0], bytes=0), *card.files[1:])).bytes == 0

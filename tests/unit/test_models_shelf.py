@@ -1,5 +1,6 @@
 """The shelf: whole or absent, never other bytes under a name, and what became of them."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -115,3 +116,15 @@ def test_a_folder_that_takes_no_files_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
     with pytest.raises(LodeError, match=r"cannot write to .*models: .*; LODE_MODELS names another place"):
         install("standin-dfine", tmp_path / "models")
+
+
+def test_a_full_disk_is_told_of_and_leaves_nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    export(STANDINS["standin-dfine"], tmp_path / "files")
+    monkeypatch.setattr("onnx.save", save)
+    shelf = Shelf(tmp_path / "models")
+    with pytest.raises(LodeError, match=r"cannot write to .*models: No space left on device"):
+        installing.install(STANDINS["standin-dfine"], tmp_path / "files", shelf)
+    assert shelf.cards() == []
