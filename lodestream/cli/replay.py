@@ -31,5 +31,5 @@ async def replay(what: str, node: str) -> int:
     from lodestream.stack import current
 
     stack = current()
-    place = Place(*stack.connection(), stack.objects())
+    place = Place(*stack.connection(), stack.objects(), *stack.triton())
     return await run(place, what, node, os.environ.get("LODE_DEBUG") == "1")
