@@ -59,11 +59,11 @@ def colours_of(labels: Sequence[str]) -> dict[str, str]:
 def place(box: Corners, size: tuple[int, int], room: tuple[int, int], taken: Sequence[Corners]) -> Corners:
     """Where a tag of this size (width, height) goes: at its box, within the room, over as little of others as can be.
 
-    Above the box as a rule; else inside it, below it, or at its other corners.
+    Above the box as a rule, else below it, else inside; from its left edge, or up to its right one.
     """
     (left, top, right, bottom), (wide, high) = box, size
     best, least = box, (float("inf"), float("inf"))
-    for y in (top - high, top, bottom, bottom - high):
+    for y in (top - high, bottom, top, bottom - high):
         for x in (left, right - wide):
             near_x, near_y = max(0, min(x, room[0] - wide)), max(0, min(y, room[1] - high))
             spot = (near_x, near_y, near_x + wide, near_y + high)

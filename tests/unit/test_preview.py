@@ -51,9 +51,10 @@ def test_two_labels_have_two_colours_and_each_keeps_its_own() -> None:
     assert len(colours_of([f"label {n}" for n in range(30)])) == 30
 
 
-def test_a_tag_stands_above_its_box_or_inside_at_the_upper_edge() -> None:
+def test_a_tag_stands_above_its_box_or_below_or_inside_where_there_is_no_room() -> None:
     assert place((50, 60, 90, 100), (60, 14), (320, 180), []) == (50, 46, 110, 60)
-    assert place((50, 0, 90, 100), (60, 14), (320, 180), []) == (50, 0, 110, 14)
+    assert place((50, 0, 90, 100), (60, 14), (320, 180), []) == (50, 100, 110, 114)
+    assert place((50, 0, 90, 180), (60, 14), (320, 180), []) == (50, 0, 110, 14)
 
 
 def test_a_tag_at_the_right_edge_ends_with_its_box() -> None:
