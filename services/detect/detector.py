@@ -85,7 +85,7 @@ def prepared(shelf: "Shelf", model: str, labels: Sequence[str]) -> Detector:
 def check(card: "Card", labels: Sequence[str]) -> None:
     """Raises Malformed where a model is no detector, or does not know a label, naming the nearest that it knows."""
     if card.role not in ROLES:
-        raise Malformed("no detector", f"model {card.name} gives no boxes: it is for {card.role}")
+        raise Malformed("no detector", f"{card.name} gives no boxes: it is for {card.role}")
     if card.role == "detector":
         for label in labels:
             if label not in card.labels:

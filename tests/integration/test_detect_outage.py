@@ -1,19 +1,23 @@
-"""A message for a model that is not there yet: it waits in words, and is answered when the model comes."""
+"""A model that is not there yet, and a Triton that dies: frames wait in words, and are answered when it is back."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from lodestream.demo.shapes import Film, red_ball
+from lodestream.errors import Outage
 from lodestream.job import Job
 from lodestream.node import Output, Settings
 from proto import subjects
 from proto.messages import Boxes, Shard
 from services.detect.node import NODE, Detect
-from tests.support.detecting import add_blind, store, stored
+from tests.support.detecting import Bench, add_blind, agrees, frames, install, store, stored
 from tests.support.engine import bench, declare, eventually
 from tests.support.servers import start_nats
-from tests.support.triton import TritonServer
+from tests.support.triton import TritonServer, start_triton
 
 
 async def test_a_model_that_comes_late_finds_its_message_waiting(triton: TritonServer, tmp_path: Path) -> None:
@@ -51,3 +55,27 @@ async def test_a_model_that_comes_late_finds_its_message_waiting(triton: TritonS
             assert runner.tally.waits_for == ""
             assert (runner.tally.dead, runner.tally.retried) == (0, 0)
             assert await engine.stored("dead.>", subjects.DEAD) == {}
+
+
+async def test_a_triton_that_is_killed_in_the_middle_costs_nothing_but_time(tmp_path: Path) -> None:
+    film = Film.of("killed", red_ball())
+    server = start_triton(tmp_path)
+    parts = store(tmp_path, server)
+    install(server, "standin-grounding-dino")
+    shards = [await stored(parts, film, tmp_path, media=f"web-{number}") for number in range(12)]
+    assert NODE.open
+    with server.process:
+        async with NODE.open(parts) as state:
+            bench = Bench(parts, state, {"labels": ["red ball"], "model": "standin-grounding-dino"})
+            await bench.detect(shards[0])
+            asked = [asyncio.create_task(bench.detect(shard)) for shard in shards]
+            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            server.process.kill()
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert {type(answer) for answer in answers} == {Boxes, Outage}, "some were done, and all others wait"
+            with pytest.raises(Outage, match="Triton"):
+                await bench.detect(shards[1])
+            await asyncio.to_thread(server.process.start)
+            truth = [film.truth(time / 1000) for time in frames(film, tmp_path)[0]]
+            for shard in shards:
+                agrees(await bench.detect(shard), truth)

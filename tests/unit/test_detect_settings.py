@@ -48,7 +48,9 @@ def test_an_open_detector_takes_any_word() -> None:
 
 
 def test_a_model_that_gives_no_boxes_is_refused() -> None:
-    assert "model siglip2-base-224 gives no boxes" in refused(labels=["person"], model="siglip2-base-224")
+    assert "model: siglip2-base-224 gives no boxes: it is for image-text" in refused(
+        labels=["person"], model="siglip2-base-224"
+    )
 
 
 def test_somebodys_own_model_is_looked_at_where_it_is() -> None:
