@@ -24,6 +24,7 @@ AT_ONCE = 8
 """Frames that a thread decodes in one go."""
 RESAMPLE = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
+Picture = Image.Image
 Result = TypeVar("Result")
 _threads = ThreadPoolExecutor(os.cpu_count() or 1, "frames")  # decoding and resizing free the GIL
 
@@ -59,12 +60,12 @@ class Pictures:
         self._kept.clear()
         await self._stack.aclose()
 
-    async def each(self, indices: Sequence[int], look: Callable[[np.ndarray], Result]) -> list[Result | None]:
-        """What `look` makes, in a thread, of the pixels (height, width, RGB) of each frame; None for a broken JPEG.
+    async def each(self, indices: Sequence[int], look: Callable[[Picture], Result]) -> list[Result | None]:
+        """What `look` makes, in a thread, of each frame (RGBX: a fourth byte says nothing); None for a broken JPEG.
 
         A large frame comes scaled down, by a factor that JPEG has, to `SIDE` pixels or more. Raises Missing.
         """
-        return await self._each(indices, SIDE, SIDE, lambda index, pixels: self._looked(index, pixels, look))
+        return await self._each(indices, SIDE, SIDE, lambda index, frame: self._looked(index, frame, look))
 
     async def at(
         self, indices: Sequence[int], height: int, width: int, resample: str = "bilinear"
@@ -84,13 +85,13 @@ class Pictures:
                 pixels[row] = there[index]
         return pixels, [index for index in indices if index not in there]
 
-    def _looked(self, index: int, pixels: np.ndarray, look: Callable[[np.ndarray], Result]) -> Result:
+    def _looked(self, index: int, frame: Picture, look: Callable[[Picture], Result]) -> Result:
         if self._keep:
-            self._kept[index] = resized(pixels, self._keep)
-        return look(pixels)
+            self._kept[index] = resized(frame, self._keep)
+        return look(frame)
 
     async def _each(
-        self, indices: Sequence[int], height: int, width: int, look: Callable[[int, np.ndarray], Result]
+        self, indices: Sequence[int], height: int, width: int, look: Callable[[int, Picture], Result]
     ) -> list[Result | None]:
         if not indices:
             return []
@@ -116,20 +117,20 @@ class Pictures:
                 self._file = os.open(path, os.O_RDONLY)
                 self._stack.callback(os.close, self._file)
 
-    def _decoded(self, index: int, height: int, width: int) -> np.ndarray | None:
-        """Pixels of one frame, at least so many of them; None where it is no whole JPEG of the shard's size."""
+    def _decoded(self, index: int, height: int, width: int) -> Picture | None:
+        """One frame, with at least so many pixels; None where it is no whole JPEG of the shard's size."""
         shard = self._shard
         jpeg = os.pread(self._file, shard.length[index], shard.offset[index])
         try:
             if simplejpeg.decode_jpeg_header(jpeg)[:2] != (shard.height, shard.width):
                 return None
-            # scaling by less than a half costs more than it saves
-            return simplejpeg.decode_jpeg(jpeg, min_height=height, min_width=width, min_factor=2)
+            # scaling by less than a half costs more than it saves; Pillow takes four bytes a pixel as they are
+            pixels = simplejpeg.decode_jpeg(jpeg, "RGBX", min_height=height, min_width=width, min_factor=2)
         except ValueError:
             return None
+        return Image.frombuffer("RGBX", (pixels.shape[1], pixels.shape[0]), pixels, "raw", "RGBX", 0, 1)
 
 
-def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
-    """A picture stretched to a size, as the makers of models do: without regard to its shape."""
-    picture = Image.fromarray(pixels)
-    return np.asarray(picture.resize((size.width, size.height), RESAMPLE[size.resample]))
+def resized(frame: Picture, size: Size) -> np.ndarray:
+    """Pixels (height, width, RGB) of a picture stretched to a size, as the makers of models do: whatever its shape."""
+    return np.asarray(frame.resize((size.width, size.height), RESAMPLE[size.resample]))[:, :, :3]

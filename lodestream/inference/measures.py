@@ -15,24 +15,24 @@ NEAR = 16
 """Neighbouring grey levels that count as one colour."""
 
 
-def measure(pixels: np.ndarray) -> tuple[float, ...]:
+def measure(picture: Image.Image) -> tuple[float, ...]:
     """Sharpness, brightness, contrast, entropy, black bars and near-solid share of an RGB picture; see each of them."""
-    grey = luma(pixels)
-    counts = np.bincount(grey.ravel(), minlength=256)
-    share = counts / grey.size
+    shown = luma(picture)
+    grey = np.asarray(shown)
+    share = np.array(shown.histogram()) / grey.size
     levels = np.arange(256)
     brightness = float(share @ levels)
     contrast = float(np.sqrt(share @ (levels - brightness) ** 2))
     return sharpness(grey), brightness, contrast, entropy(share), black_bars(grey), solid(share)
 
 
-def luma(pixels: np.ndarray) -> np.ndarray:
+def luma(picture: Image.Image) -> Image.Image:
     """BT.601 luma (0 to 255) of an RGB picture, scaled down until its shorter side has `WORKING` pixels."""
-    grey = Image.fromarray(pixels).convert("L")
+    grey = picture.convert("L")
     scale = WORKING / min(grey.size)
-    if scale < 1:
-        grey = grey.resize((round(grey.width * scale), round(grey.height * scale)), Image.Resampling.BILINEAR)
-    return np.asarray(grey)
+    if scale >= 1:
+        return grey
+    return grey.resize((round(grey.width * scale), round(grey.height * scale)), Image.Resampling.BILINEAR)
 
 
 def sharpness(grey: np.ndarray) -> float:
@@ -40,7 +40,9 @@ def sharpness(grey: np.ndarray) -> float:
     if min(grey.shape) < 3:
         return 0.0
     wide = grey.astype(np.int16)
-    laplacian = wide[1:-1, :-2] + wide[1:-1, 2:] + wide[:-2, 1:-1] + wide[2:, 1:-1] - 4 * wide[1:-1, 1:-1]
+    laplacian = wide[1:-1, 1:-1] * np.int16(-4)
+    for neighbour in (wide[1:-1, :-2], wide[1:-1, 2:], wide[:-2, 1:-1], wide[2:, 1:-1]):
+        laplacian += neighbour
     return float(laplacian.var(dtype=np.float32))
 
 
@@ -53,7 +55,7 @@ def entropy(share: np.ndarray) -> float:
 def black_bars(grey: np.ndarray) -> float:
     """Share of the picture in black bars at its edges; 1 for a black picture."""
     black = grey <= BLACK
-    rows, columns = (np.flatnonzero(black.mean(axis) < BARRED) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(black.sum(a, np.uint32) < BARRED * black.shape[a]) for a in (1, 0))
     if not len(rows) or not len(columns):
         return 1.0
     inside = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
