@@ -24,7 +24,11 @@ from (select key, max(bytes) as bytes from own group by key) where key not in (f
 
 @click.command(epilog=examples("lode flow rm cats", "lode flow rm cats --purge"))
 @click.argument("name", metavar="FLOW", shell_complete=complete_flow)
-@click.option("--purge", is_flag=True, help="Its stream as well: seeds, outputs and dead letters. Objects stay.")
+@click.option(
+    "--purge",
+    is_flag=True,
+    help="Its stream as well: seeds, outputs, dead letters, and which frames it has had. Other objects stay.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @asynchronous
 async def rm(name: str, purge: bool, yes: bool) -> None:
@@ -42,8 +46,23 @@ async def rm(name: str, purge: bool, yes: bool) -> None:
         output.show(*_lines(held, purge, await _objects(name) if purge else ""))
         if not yes:
             confirm(f"Forget everything that flow {name} has seen and given?" if purge else f"Stop flow {name}?")
+        if purge:  # first while all is there: if the store is away, it can be done again
+            await _free(name)
         await removal.remove(bus.nc, name, purge=purge)
+        if purge:
+            await _free(name)
     output.note("Removed." if purge else f"Removed; what it gave is kept. That as well: lode flow rm {name} --purge")
+
+
+async def _free(flow: str) -> None:
+    from lodestream.cli.instance import objects
+    from lodestream.errors import LodeError, Outage
+    from lodestream.flow import removal
+
+    try:
+        await removal.free(objects(), flow)
+    except Outage as why:
+        raise LodeError(str(why)) from None
 
 
 def _lines(held: "Held", purge: bool, objects: str) -> list[str]:

@@ -114,9 +114,8 @@ def _show(made: "Plan", deployed: "Collection[str]") -> None:
     total = sum(stat.size for stat in made.objects)
     rows.append(["  objects", f"{plural(len(made.objects), 'object')}, {size(total)}{_roots(made)}"])
     if made.manifests:
-        rows.append(
-            ["  memory", f"{plural(len(made.manifests), 'list')} of what a seed led to, written anew without it"]
-        )
+        lists = f"{plural(len(made.manifests), 'list')} of what a seed led to, or of frames, written anew without it"
+        rows.append(["  memory", lists])
     if stone.kept:
         rows.append(["  stays", f"{plural(len(stone.kept), 'video')} that another seed led to as well"])
     if found.mixed:

@@ -7,8 +7,9 @@ from lodestream.deadletters import unresolved
 from lodestream.flow import consumers, store, stream
 from lodestream.flow.deploy import converge
 from lodestream.flow.store import Stored
+from lodestream.objects import Objects
 from lodestream.streams import ask
-from proto import subjects
+from proto import keys, subjects
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -47,8 +48,8 @@ async def held(nc: Client, flow: str) -> Held:
 async def remove(nc: Client, flow: str, *, purge: bool = False) -> Held:
     """Stop a flow: its record and consumers go, and what it gave is kept; gives what there was of it.
 
-    With `purge` its stream goes too, and its seeds and dead letters; objects stay. Raises LodeError where there is no
-    such flow.
+    With `purge` its stream goes too, and its seeds and dead letters; objects stay, see `free`. Raises LodeError where
+    there is no such flow.
     """
     was = await held(nc, flow)
     stored = await store.read(nc, flow)
@@ -59,6 +60,15 @@ async def remove(nc: Client, flow: str, *, purge: bool = False) -> Held:
         await _purge(nc, subjects.SEEDS, subjects.seeds(flow))
         await _purge(nc, subjects.DEAD, subjects.dead(flow, "*", "*", "*"))
     return was
+
+
+async def free(objects: Objects, flow: str) -> None:
+    """Remove what is remembered of the frames that a flow has had: they are new to the next one of its name.
+
+    For a flow that was purged. Raises Outage.
+    """
+    async for stat in objects.list(keys.ledgers(flow)):
+        await objects.delete(stat.key)
 
 
 async def _purge(nc: Client, name: str, subject: str) -> None:

@@ -1,10 +1,11 @@
-"""What the object store holds of something: every key that has its name as a part, and manifests that mention it."""
+"""What the object store holds of something: keys that have its name as a part, manifests and ledgers that name it."""
 
 from collections.abc import Iterable
 
 import msgspec
 
 from lodestream.forget.lineage import Lineage, Said
+from lodestream.ledger import strike as ledger
 from lodestream.memo import Manifest, sealed
 from lodestream.objects import Objects, Stat
 from lodestream.registry import node_types
@@ -22,18 +23,22 @@ async def belonging(objects: Objects, lineage: Lineage) -> list[Stat]:
 
 
 async def mentioning(objects: Objects, lineage: Lineage) -> list[str]:
-    """Manifests of what seeds led to that name something to be forgotten among the rest. Raises Outage."""
-    return [
+    """Manifests of what seeds led to, and ledgers, that name something of it among the rest. Raises Outage."""
+    found = [
         stat.key
         for node_type in _listers()
         async for stat in objects.list(keys.memos(node_type))
         if not lineage.about_key(stat.key) and await _without(objects, stat.key, lineage)
     ]
+    ledgers = [stat.key async for stat in objects.list(keys.LEDGERS) if keys.is_ledger(stat.key)]
+    return found + [key for key in ledgers if await ledger.mentions(objects, key, lineage.media.__contains__)]
 
 
 async def strike(objects: Objects, key: str, lineage: Lineage) -> None:
-    """Write a manifest anew without what is to be forgotten; what else it remembers stays. Raises Outage."""
-    if manifest := await _without(objects, key, lineage):
+    """Write a manifest, or a ledger, anew without what is to be forgotten; what else it says stays. Raises Outage."""
+    if keys.is_ledger(key):
+        await ledger.strike(objects, key, lineage.media.__contains__)
+    elif manifest := await _without(objects, key, lineage):
         await objects.put(key, sealed(manifest))
 
 

@@ -47,6 +47,18 @@ async def test_a_plan_changes_nothing(made: World) -> None:
     assert [stone async for stone in tombs.standing(made.objects)] == []
 
 
+async def test_frames_go_out_of_the_ledgers_of_every_project(made: World) -> None:
+    for flow in ("cats", "dogs"):
+        await made.judged(flow, ONE, THREE)
+    found = await plan(made.bus, made.objects, ONE)
+    assert sum(map(keys.is_ledger, found.manifests)) == 2
+    await made.forget(ONE)
+    assert await made.traces(ONE, TWO, SAME) == []
+    ledgers = [data for key, data in (await made.stored()).items() if keys.is_ledger(key)]
+    assert len(ledgers) == 2
+    assert all(b"\1" * 64 not in data and b"\2" * 64 in data and THREE.encode() in data for data in ledgers)
+
+
 @pytest.mark.parametrize("what", [ONE, TWO, f"https://example.org/{ONE}#t=4"])
 async def test_a_video_goes_with_all_that_has_its_bytes_and_no_more(made: World, what: str) -> None:
     await made.forget(what)

@@ -11,11 +11,12 @@ import msgspec
 from lodestream.bus import Bus, connect
 from lodestream.forget.plan import Plan, plan
 from lodestream.forget.work import forget
+from lodestream.ledger.pack import Judged, Verdict, packed
 from lodestream.memo import Made, Manifest, sealed
 from lodestream.objects import Objects, open_objects
 from lodestream.streams import BASE, ensure_stream, ensure_streams
 from proto import ids, keys, subjects
-from proto.messages import Candidate, DeadLetter, Listing, Media, Message, Rejected, Seed, Shard, encode
+from proto.messages import Candidate, DeadLetter, Listing, Media, Message, Rejected, Repeat, Seed, Shard, encode
 from tests.support.cli import flow_stream
 
 RECIPE = "aaaaaaaa"
@@ -93,6 +94,18 @@ class World:
             input_subject=cause, input=encode(candidate(ident, "s")).decode()
         )  # fmt: skip
         await self._store(subjects.dead(flow, "fetch", "fetch", ident), encode(said))
+
+    async def judged(self, flow: str, one: str, other: str) -> None:
+        """A ledger: a frame of each was kept, and another of the second repeats that of the first."""
+        said = []
+        for media in (one, other):
+            repeats = [Repeat(index=1, frame=ids.frame_id(one, 0), similarity=0.99, by="vectors")] * (media == other)
+            verdict = msgspec.json.encode(Verdict(unique=[0], repeats=repeats))
+            entity = ids.entity(ids.shard_id(media, 0), RECIPE)
+            said.append((Judged(entity, RECIPE, media, f"flow.{flow}.x.y.z.{entity}", 1), verdict))
+        arrays = {"times": ([bytes(16)], 8), "vectors": ([b"\1" * 64, b"\2" * 64], 64)}
+        ledger = keys.ledger(flow, "dedup", RECIPE)
+        await self.objects.put(keys.ledger_entry(ledger, 0), packed("origin", 0, 0, said, arrays))
 
     async def forget(self, what: str, *, again: bool = False) -> Plan:
         """As the command does with --yes."""
