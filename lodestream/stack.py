@@ -43,6 +43,9 @@ class Stack(Protocol):
     def triton(self) -> tuple[str, Path | None]:
         """Where gRPC finds its Triton server, if it has one; and its models, where they lie on this machine."""
 
+    def models(self) -> Path:
+        """The folder of models on this machine; also while nothing is up, where it is in a home."""
+
     def variables(self) -> dict[str, str]:
         """What makes other commands speak to the same stack."""
 
@@ -92,6 +95,10 @@ class LocalStack:
     def triton(self) -> tuple[str, Path | None]:
         """See Stack."""
         return self.home.triton(), self.home.models
+
+    def models(self) -> Path:
+        """See Stack."""
+        return self.home.models
 
     def variables(self) -> dict[str, str]:
         """See Stack."""

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from lodestream.compose.stack import ComposeStack
 from lodestream.errors import LodeError
 from lodestream.local import Home, read_state
 from lodestream.local.ports import USUAL, is_free
@@ -144,6 +145,19 @@ def ports(home: Home) -> Iterator[Finding]:
         free = is_free(kept)
         said = f"{kept} is free" if free else f"{kept} is taken by another program; another port will be chosen"
         yield Finding(f"port of {name}", "ok" if free else "note", said)
+
+
+def published(stack: ComposeStack) -> Iterator[Finding]:
+    """Whether the ports are free that containers want which have not started."""
+    try:
+        wanted = stack.unpublished()
+    except LodeError:
+        return
+    for variable, port in wanted.items():
+        if not is_free(port):
+            other = next(filter(is_free, range(port + 1, 1 << 16)), 0)
+            advice = f"stop that, or choose another, here or in .env: {variable}={other} docker compose up -d"
+            yield Finding(variable, "bad", f"{port} is taken by another program", advice)
 
 
 def triton() -> Finding:

@@ -28,12 +28,15 @@ async def doctor(check_objects: bool, repair: bool, deep: bool, as_json: bool) -
     from lodestream.cli import checks, output
     from lodestream.cli.doctor_objects import compare
     from lodestream.cli.wording import plural
+    from lodestream.compose.stack import ComposeStack
     from lodestream.stack import LocalStack, current
 
     stack = current()
     found = [*checks.machine(), *checks.node_types()]
     if isinstance(stack, LocalStack):
         found += [*checks.folder(stack.home), *checks.ports(stack.home), checks.triton()]
+    if isinstance(stack, ComposeStack):
+        found += checks.published(stack)
     found += [finding async for finding in _instance(stack)]
     if check_objects or repair or deep:
         found += await compare(stack, deep=deep, repair=repair)

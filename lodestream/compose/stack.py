@@ -21,6 +21,13 @@ PROJECT = "lodestream"
 _LABEL = "com.docker.compose"
 _STATES: dict[str, ProcessState] = {"running": "running", "restarting": "waiting", "created": "waiting"}
 NATS_PORT, STORE_PORT, QUACK_PORT = "4222/tcp", "9000/tcp", "9494/tcp"
+VARIABLES = {
+    NATS_PORT: "LODE_NATS_PORT",
+    STORE_PORT: "LODE_MINIO_PORT",
+    QUACK_PORT: "LODE_QUACK_PORT",
+    "3000/tcp": "LODE_GRAFANA_PORT",
+}
+"""Which setting of compose.yaml says where a port of a container is published."""
 
 
 class ComposeStack:
@@ -73,8 +80,18 @@ class ComposeStack:
         return f"quack:{self._address(CATALOG, QUACK_PORT)}", self._secret(places.quack())
 
     def triton(self) -> tuple[str, Path | None]:
-        """See Stack: there is none."""
+        """See Stack: it listens where only containers see it."""
         return "", None
+
+    def models(self) -> Path:
+        """See Stack. Raises LodeError where the engine is another machine's."""
+        mounts = [mount for container in self._containers for mount in container.attrs["Mounts"]]
+        folders = [Path(mount["Source"]) for mount in mounts if mount["Destination"] == places.MODELS]
+        if not folders:
+            raise LodeError(f"no container of {self.name} sees models; start it anew with: docker compose up -d")
+        if not folders[0].is_dir():
+            raise LodeError(f"the models of {self.name} are in {folders[0]} of another machine; say this there")
+        return folders[0]
 
     def variables(self) -> dict[str, str]:
         """See Stack."""
@@ -87,6 +104,12 @@ class ComposeStack:
         ready = all(process.state == "running" for process in processes)
         url = f"nats://{self._address(places.NATS, NATS_PORT)}"
         return State(pid=0, since=since, nats_url=url, ready=ready, processes=sorted(processes, key=lambda p: p.name))
+
+    def unpublished(self) -> dict[str, int]:
+        """The ports of this machine, by their settings, that containers want that do not run. Raises LodeError."""
+        waiting = [container.attrs for container in self._containers if container.status != "running"]
+        wanted = [of["HostConfig"]["PortBindings"] or {} for of in waiting]
+        return {VARIABLES[port]: int(bound[0]["HostPort"]) for of in wanted for port, bound in of.items()}
 
     def _address(self, service: str, port: str) -> str:
         """Where a container's port is published on this machine. Raises LodeError."""
