@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import nats
@@ -13,18 +12,20 @@ from nats.aio.client import Client
 
 from lodestream.bus import Publisher, connect
 from lodestream.flow.stream import ensure
-from lodestream.streams import REPLICAS, STREAMS, ensure_streams
+from lodestream.streams import LEASE_TTL, REPLICAS, SECOND, STREAMS, ensure_streams
 from proto import subjects
 from tests.support.servers import Running, start_cluster
 
 PATIENCE = 60.0
 """Seconds that three servers on a busy machine may take to agree."""
+LEASES = f"KV_{subjects.LEASES_BUCKET}"
 SAME = subjects.output("t", "fetch", "get", "media", "web-1")
 
 
-@pytest.fixture
-def servers(tmp_path: Path) -> Iterator[list[Running]]:
-    started = start_cluster(tmp_path)
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Running]]:
+    """Three for all tests: what one of them ends, it starts again."""
+    started = start_cluster(tmp_path_factory.mktemp("cluster"))
     yield started
     for server in started:
         server.stop()
@@ -63,6 +64,7 @@ async def everything(nc: Client) -> None:
 
 
 async def test_every_stream_is_kept_by_three_servers_also_one_that_was_not(nc: Client) -> None:
+    await ask(nc, f"STREAM.DELETE.{subjects.SEEDS}", {})
     alone = {"name": subjects.SEEDS, "subjects": [subjects.seeds(">")], "allow_direct": True}
     await ask(nc, f"STREAM.CREATE.{subjects.SEEDS}", alone)
     await everything(nc)
@@ -95,22 +97,28 @@ async def test_a_server_lost_for_good_costs_nothing(nc: Client, servers: list[Ru
     leader = (await ask(nc, f"STREAM.INFO.{subjects.stream('t')}", {}))["cluster"]["leader"]
     bus = await connect(next(s.url for s in servers if f"peer-{servers.index(s)}" != leader), patience=PATIENCE)
     publisher = await Publisher(bus).start()
-    assert await publisher.publish(SAME, b"x")
-    servers[int(leader.removeprefix("peer-"))].kill()
+    one, another = (SAME.replace("web-1", name) for name in ("lost-1", "lost-2"))
+    assert await publisher.publish(one, b"x")
+    lost = servers[int(leader.removeprefix("peer-"))]
+    lost.kill()
     async with asyncio.timeout(PATIENCE):
-        assert not await publisher.publish(SAME, b"y")
-        assert await publisher.publish(SAME.replace("web-1", "web-2"), b"z")
+        assert not await publisher.publish(one, b"y")
+        assert await publisher.publish(another, b"z")
     await publisher.stop()
     await bus.close()
+    lost.start()
 
 
 async def test_a_lease_has_one_holder_and_runs_out(nc: Client) -> None:
     await everything(nc)
+    config = (await ask(nc, f"STREAM.INFO.{LEASES}", {}))["config"]
+    assert config["max_age"] == LEASE_TTL
+    await ask(nc, f"STREAM.UPDATE.{LEASES}", config | {"max_age": 2 * SECOND, "duplicate_window": SECOND})
     lease = subjects.lease("media", "web-1")
     first = {"Nats-Expected-Last-Subject-Sequence": "0"}
     taken, refused = [json.loads((await nc.request(lease, b"me", headers=first, timeout=10)).data) for _ in range(2)]
     async with asyncio.timeout(PATIENCE):
         while "error" in json.loads((await nc.request(lease, b"you", headers=first, timeout=10)).data):
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.2)
     assert "error" not in taken
     assert refused["error"]["err_code"] == 10071
