@@ -60,7 +60,8 @@ def away(error: Any, model: str) -> Outage | None:
     if _status(error) == "DEADLINE_EXCEEDED":
         return Outage(f"Triton hangs: it gave no answer for model {model} in time")
     if _status(error) in ("UNAVAILABLE", "CANCELLED"):
-        return Outage(f"Triton does not run, or not yet ({plain(error)}); see: lode status")
+        why = plain(error).rpartition(": ")[2]
+        return Outage(f"Triton does not run, or not yet ({why}); see: lode status")
     return None
 
 

@@ -21,6 +21,8 @@ FIRST_LIMIT, LONGEST_LIMIT = 120.0, 1800.0
 """Seconds that one batch may take; doubled each time that they were too few, as on a machine with much to do."""
 LOAD_LIMIT = 600.0
 """Seconds that loading may take."""
+PAUSE = 0.1
+"""Seconds between looks whether a model is unloaded."""
 CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -60,8 +62,10 @@ class Server:
         """Have it unloaded, for the next `load` to begin anew."""
         try:
             await self._patiently(self._client.unload_model(model, client_timeout=LOAD_LIMIT))
-            while await self._client.is_model_ready(model, client_timeout=SHORT):
-                await asyncio.sleep(0.1)
+            for _ in range(int(SHORT / PAUSE)):  # somebody else may have it loaded again at once
+                if not await self._client.is_model_ready(model, client_timeout=SHORT):
+                    return
+                await asyncio.sleep(PAUSE)
         except InferenceServerException as error:
             raise not_loadable(error, model) from None
 
