@@ -19,6 +19,8 @@ OUTPUTS = ("logits", "pred_boxes")
 ROLES = ("open-detector", "detector")
 DIGITS = 16
 """Hex digits of a version."""
+ENDS = (".", "?")
+"""What Grounding DINO takes for the end of a phrase: the words on either side do not look at each other."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 FEW = 20
 """Labels that an error lists."""
@@ -83,13 +85,14 @@ def prepared(shelf: "Shelf", model: str, labels: Sequence[str]) -> Detector:
 
 
 def check(card: "Card", labels: Sequence[str]) -> None:
-    """Raises Malformed where a model is no detector, or does not know a label, naming the nearest that it knows."""
+    """Raises Malformed where a model is no detector, or cannot be asked for a label; names the nearest that it can."""
     if card.role not in ROLES:
         raise Malformed("no detector", f"{card.name} gives no boxes: it is for {card.role}")
-    if card.role == "detector":
-        for label in labels:
-            if label not in card.labels:
-                raise Malformed("unknown label", f"{card.name} does not know {label!r}{nearest(label, card.labels)}")
+    for label in labels:
+        if card.role == "open-detector" and any(mark in label for mark in ENDS):
+            raise Malformed("bad label", f"{label!r}: {' and '.join(ENDS)} end a label for {card.name}; leave them out")
+        if card.role == "detector" and label not in card.labels:
+            raise Malformed("unknown label", f"{card.name} does not know {label!r}{nearest(label, card.labels)}")
 
 
 def nearest(label: str, known: Sequence[str]) -> str:

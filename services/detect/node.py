@@ -74,8 +74,8 @@ class Detect(Settings, kw_only=True, frozen=True):
         """Raises ValueError for labels that no model, or not this one, can be asked for."""
         lower = [label.strip().lower() for label in self.labels]
         for place, label in enumerate(lower):
-            if not label or "." in label:
-                raise ValueError(f"labels: {self.labels[place]!r} is none; a full stop ends a label for the model")
+            if not label:
+                raise ValueError("labels: one without a word in it")
             if label in lower[:place]:
                 raise ValueError(f"labels: {self.labels[place]!r} stands there twice")
         for label in self.thresholds:

@@ -60,8 +60,9 @@ def test_somebodys_own_model_is_looked_at_where_it_is() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"labels": ["St. Bernard"]}, "'St. Bernard' is none; a full stop ends a label"),
-        ({"labels": ["  "]}, "'  ' is none"),
+        ({"labels": ["St. Bernard"]}, "'St. Bernard': . and ? end a label for grounding-dino-tiny; leave them out"),
+        ({"labels": ["dog?"]}, "'dog?': . and ? end a label"),
+        ({"labels": ["  "]}, "one without a word"),
         ({"labels": ["hand", "Hand"]}, "'Hand' stands there twice"),
         ({"labels": []}, "length >= 1"),
         ({"labels": ["person"], "thresholds": {"persons": 0.5}}, "'persons' is not one of the labels; nearest: person"),
