@@ -8,7 +8,7 @@ import click
 
 SECTIONS = {
     "Run": ("demo", "up", "down", "status", "logs", "doctor", "env"),
-    "Mine": ("seed", "wait", "sql", "show", "sheet", "export"),
+    "Mine": ("seed", "wait", "sql", "show", "sheet", "tune", "export"),
     "Build": ("flow", "nodes", "models"),
     "Put right": ("dead", "forget", "fakes", "catalog"),
     "Develop": ("run", "replay", "test", "bench", "completion"),

@@ -28,6 +28,7 @@ from lodestream.cli import (
     sql,
     stack,
     status,
+    tune,
     wait,
 )
 from lodestream.cli.commands import CONTEXT, START, Sections
@@ -85,6 +86,7 @@ for command in (
         sql.sql,
         show.show,
         sheet.sheet,
+        tune.tune,
         export.export,
         flow.flow,
         nodes.nodes,

@@ -33,10 +33,11 @@ MOST = 2000
 @click.option("--limit", type=click.IntRange(1, MOST), default=LIMIT, show_default=True, help="Frames, some of each.")
 @asynchronous
 async def sheet(flow: str, node: str | None, query: str | None, target: Path | None, limit: int) -> None:
-    """Show frames: what is kept, what is dropped and why, duplicates beside what they repeat, boxes drawn.
+    """Make a contact sheet of a flow.
 
-    Frames are spread evenly over their scores, best first; duplicates begin with the least similar. With `--sql`,
-    boxes are those whose x1, y1, x2 and y2 the query gives, or those that `--node` found.
+    It shows what is kept, what is dropped and why, duplicates beside what they repeat, and boxes drawn. Frames are
+    spread evenly over their scores, best first; duplicates begin with the least similar. With --sql, boxes are those
+    whose x1, y1, x2 and y2 the query gives, or those that --node found.
     """
     from lodestream.cli import output
     from lodestream.cli.instance import catalog, objects
