@@ -289,14 +289,17 @@ async def main() -> None:
     given = figures.arguments(__doc__ or "")
     with tempfile.TemporaryDirectory(prefix="outages-") as folder:
         found = await run(Path(folder), given.seed, short=given.short)
-    for one in found:
-        lines = one.pop("lines")
-        one["most_lines"] = max(lines.values(), default=0)
-    figures.keep("outages", given.seed, {
-        "outages": len(found), "videos": sum(one["videos"] for one in found), "dead": 0, "lost": 0,
-        "slowest_recovery_s": max(one["recovered_s"] for one in found),
-        "most_log_lines": max(one["most_lines"] for one in found),
-    })  # fmt: skip
+    figures.keep("outages", given.seed, _sum(found))
+
+
+def _sum(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of all outages; the NATS server's own log is not ours."""
+    ours = [count for one in found for name, count in one["lines"].items() if name != NATS]
+    return {
+        "outages": len(found), "videos": sum(one["videos"] for one in found), "dead letters": 0, "lost": 0,
+        "slowest recovery, s": max(one["recovered_s"] for one in found),
+        "log lines of one process at most": max(ours, default=0),
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
