@@ -17,7 +17,7 @@ from lodestream.models.shelf import Shelf
 from lodestream.models.standins import STANDINS, export
 from lodestream.models.standins import install as install_standin
 from tests.support.models import run, run_file
-from tests.support.painted import scene, seen
+from tests.support.painted import jpeg, painted, seen
 
 SIDE = 8
 
@@ -33,7 +33,10 @@ def test_a_grafted_model_gives_what_the_raw_one_gives_for_pixels_normalised_by_h
     card = STANDINS[name]
     export(card, tmp_path / "raw")
     install_standin(name, tmp_path / "models")
-    images = seen([scene(seed) for seed in range(3)], card.width)
+    images = seen(
+        [jpeg(painted("red ball", *more)) for more in ([], ["blue square"], ["green triangle"] * 2)], card.width
+    )
+    tolerance = 1e-4 if card.dim else 0.02  # a pixel between two colours may fall either way
     texts = np.random.default_rng(0).integers(0, 40, (3, card.text_length), dtype=np.int64)
     for part, raw in card.raw.items():
         names = {tensor.name for tensor in raw.inputs}
@@ -47,7 +50,7 @@ def test_a_grafted_model_gives_what_the_raw_one_gives_for_pixels_normalised_by_h
         assert have.keys() == set(raw.gives.values())
         for theirs, ours in raw.gives.items():
             assert have[ours].dtype == np.float32
-            np.testing.assert_allclose(have[ours], want[theirs], atol=1e-4)
+            np.testing.assert_allclose(have[ours], want[theirs], atol=tolerance)
 
 
 def toy(kind: str = "float32", mask: bool = True) -> tuple[Card, onnx.ModelProto]:
