@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -96,21 +96,11 @@ def _check_known(model: str, labels: list[str]) -> None:
         raise ValueError(f"labels: {error.detail}" if "label" in error.reason else f"model: {error.detail}") from None
 
 
-class Detectors:
-    """What a worker asks: one Triton, and each model with what it was last asked for."""
+class Sight(NamedTuple):
+    """What a worker asks, and where models lie."""
 
-    def __init__(self, triton: "Triton", shelf: "Shelf | None"):
-        self.triton, self._shelf = triton, shelf
-        self._ready: dict[bytes, Detector] = {}
-
-    async def ready(self, settings: Detect) -> Detector:
-        """Raises Outage while the model is not here, and Malformed where it cannot be asked for these labels."""
-        if self._shelf is None:
-            raise Outage("this worker has no folder of models; LODE_MODELS names it")
-        key = msgspec.json.encode((settings.model, settings.labels))
-        if key not in self._ready:
-            self._ready[key] = await asyncio.to_thread(prepared, self._shelf, settings.model, settings.labels)
-        return self._ready[key]
+    triton: "Triton"
+    shelf: "Shelf | None"
 
 
 async def detect(message: Shard | Kept | Unique, job: Job) -> AsyncIterator[Output]:
@@ -118,12 +108,14 @@ async def detect(message: Shard | Kept | Unique, job: Job) -> AsyncIterator[Outp
     from lodestream.inference.frames import Pictures
 
     shard, indices = _asked(message)
-    detectors: Detectors = job.state
-    detector = await detectors.ready(job.settings)
+    sight: Sight = job.state
+    if sight.shelf is None:
+        raise Outage("this worker has no folder of models; LODE_MODELS names it")
+    detector = await asyncio.to_thread(prepared, sight.shelf, job.settings.model, job.settings.labels)
     found: dict[int, Found] = {}
     async with Pictures(job, shard) as pictures:
         for piece in _pieces(indices, detector):
-            found |= await _look(detectors.triton, detector, job.settings, pictures, shard, piece)
+            found |= await _look(sight.triton, detector, job.settings, pictures, shard, piece)
             job.report({"frames": len(found), "total": len(indices)})
     made = _message(shard, indices, found, detector, job.settings)
     if (size := len(encode(made))) > MAX_PAYLOAD - SLACK:
@@ -202,13 +194,13 @@ def _message(
 
 
 @asynccontextmanager
-async def open_detectors(parts: Parts) -> AsyncIterator[Any]:
+async def open_sight(parts: Parts) -> AsyncIterator[Any]:
     """For as long as the worker lives; nothing is loaded before the first frame."""
     from lodestream.inference.client import open_triton
     from lodestream.models.shelf import Shelf
 
     async with open_triton(parts) as triton:
-        yield Detectors(triton, Shelf(parts.models) if parts.models else None)
+        yield Sight(triton, Shelf(parts.models) if parts.models else None)
 
 
 NODE = Node(
@@ -220,5 +212,5 @@ NODE = Node(
     handler=detect,
     concurrency=4,
     reads=(keys.FRAMES,),
-    open=open_detectors,
+    open=open_sight,
 )

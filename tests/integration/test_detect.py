@@ -1,6 +1,7 @@
 """The node on a real Triton server, with stand-ins for Grounding DINO and D-FINE, and frames of real video."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,9 @@ async def test_a_model_is_waited_for_until_it_is_installed(bench: Bench, films: 
             await bench.detect(shard, model="late", labels=["thing"])
     add_blind(triton.models, "late")
     assert (await bench.detect(shard, model="late", labels=["thing"])).labels == [["thing", "thing"]] * 8
+    shutil.rmtree(triton.models / "late")
+    with pytest.raises(Outage, match="late is not installed"):
+        await bench.detect(shard, model="late", labels=["thing"])
 
 
 async def test_where_there_is_no_triton_it_is_waited_for(bench: Bench, films: Path) -> None:
