@@ -1,8 +1,8 @@
 """Dangerous work in children that may be killed: forked from a warm zygote, bounded, and gone when they should be.
 
 A module with `run(job: dict, folder: str, emit)` does the work; it is imported in the zygote only, once, where its
-`warm()` is called if it has one. `emit(event)` sends a dict to the service; `emit(event, lossy=True)` one that may be
-dropped (progress). `run` closes its files itself.
+`warm()` is called if it has one, and its `prepare(job)` before each fork: children share what these load. `emit(event)`
+sends a dict to the service; `emit(event, lossy=True)` one that may be dropped (progress). `run` closes its own files.
 """
 
 import asyncio

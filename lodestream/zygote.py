@@ -31,8 +31,8 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 class Zygote:
     """Forks a child per job that arrives on `sock`, and says there how each ended."""
 
-    def __init__(self, sock: socket.socket, run: Callable[..., None]):
-        self.sock, self.run = sock, run
+    def __init__(self, sock: socket.socket, run: Callable[..., None], prepare: Callable[[dict[str, Any]], None]):
+        self.sock, self.run, self.prepare = sock, run, prepare
         self.children: dict[int, int] = {}
         """Number of the job by pid."""
         self.woken, wake = os.pipe()
@@ -74,6 +74,8 @@ class Zygote:
 
     def _fork(self, asked: dict[str, Any], fd: int) -> None:
         service = os.getpid()
+        with contextlib.suppress(Exception):  # the child meets the same, and says so
+            self.prepare(asked["job"])
         if pid := os.fork():
             os.close(fd)
             self.children[pid] = asked["run"]
@@ -169,7 +171,7 @@ def main(name: str, fd: int) -> None:
     gc.freeze()  # so that a child's collector does not touch, and thereby copy, what it shares
     with contextlib.suppress(ConnectionError):
         sock.send(b'{"ready": true}')
-        Zygote(sock, module.run).serve()
+        Zygote(sock, module.run, getattr(module, "prepare", lambda job: None)).serve()
 
 
 if __name__ == "__main__":

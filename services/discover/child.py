@@ -12,7 +12,15 @@ from services.discover.rows import Row
 
 REPEATS = 200
 """Videos in a row that were listed before: the source goes round in circles."""
+WITHOUT_PAGES = ("query", "feed", "folder")
+"""Kinds of seeds that are listed without a look into pages of any site."""
 warm = ytdlp.warm
+
+
+def prepare(job: dict[str, Any]) -> None:
+    """What only some jobs take is loaded before the first of them: while idle it would be a quarter of the memory."""
+    if job["kind"] not in WITHOUT_PAGES:
+        ytdlp.warm_for_pages()
 
 
 class Downloader(ytdlp.Downloader):

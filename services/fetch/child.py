@@ -12,7 +12,12 @@ from lodestream.web.addresses import allowed, guard
 from services.fetch.probe import Unusable, probe
 
 TICK_S = 0.25
-warm = ytdlp.warm
+
+
+def warm() -> None:
+    """Everything that pages take; most jobs are pages."""
+    ytdlp.warm()
+    ytdlp.warm_for_pages()
 
 
 def run(job: dict[str, Any], folder: str, emit: Callable[..., None]) -> None:

@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any
 
 WARMED: list[int] = []
+PREPARED: list[tuple[int, str]] = []
 
 
 def warm() -> None:
     """Notes the process that was warmed."""
     WARMED.append(os.getpid())
+
+
+def prepare(job: dict[str, Any]) -> None:
+    """Notes the process that prepares a job, and which; fails where it is asked to."""
+    PREPARED.append((os.getpid(), job["do"]))
+    if job.get("unprepared"):
+        raise ImportError("as asked")
 
 
 def run(job: dict[str, Any], folder: str, emit: Callable[..., None]) -> None:
@@ -38,6 +46,7 @@ def _facts(job: dict[str, Any], folder: Path, emit: Callable[..., None]) -> None
     emit(
         {
             "warmed": WARMED,
+            "prepared": PREPARED,
             "parent": os.getppid(),
             "session": os.getsid(0),
             "environment": sorted(os.environ),

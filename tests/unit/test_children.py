@@ -69,6 +69,12 @@ async def test_child_is_forked_clean_from_one_warm_process(children, monkeypatch
     assert both[0][1]["parent"] == both[1][1]["parent"]
 
 
+async def test_what_a_job_takes_is_prepared_in_the_process_that_all_are_forked_from(children):
+    await events(children, {"do": "count", "n": 1, "unprepared": True})
+    _, facts = await events(children, {"do": "facts"})
+    assert facts["prepared"] == [[facts["parent"], "count"], [facts["parent"], "facts"]]
+
+
 async def test_own_folder_goes_and_a_given_one_stays(children, tmp_path_factory):
     said, made = await events(children, {"do": "file", "size": 10})
     assert made["path"].startswith(said["folder"])
