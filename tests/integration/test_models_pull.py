@@ -122,6 +122,7 @@ def test_a_token_opens_what_is_gated(hub: Hub, card: Path, tmp_path: Path, monke
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     said = pull(tmp_path, card)
     assert "hf_secret" not in said.stdout + said.stderr
+    assert hub.elsewhere == [None]
     assert [each.name for each in shelf(tmp_path).cards()] == ["toy"]
 
 

@@ -17,6 +17,7 @@ GONE = {
 """What the Hub says of what one may not have, in a header."""
 
 
+ELSEWHERE = "/elsewhere/"
 TAIL = 1 << 20
 """Bytes that do not come where it stalls."""
 
@@ -34,6 +35,8 @@ class Hub:
     """Who asks without it is told that the repository is gated."""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path and range of every request."""
+    elsewhere: list[str | None] = field(default_factory=list)
+    """What those who were sent elsewhere, as for all large files, said there of who they are."""
     url: str = ""
     stalled: threading.Event = field(default_factory=threading.Event)
     """Ends all waiting."""
@@ -61,49 +64,65 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
-        self._answer(b"")
+        self._answer(head=True)
 
     def do_GET(self) -> None:
-        self._answer(None)
+        self._answer(head=False)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
-    def _answer(self, body: bytes | None) -> None:
+    def _answer(self, head: bool) -> None:
         hub, path = self.hub, self.path.partition(f"/resolve/{COMMIT}/")[2]
-        asked = self.headers.get("Range", "")
+        asked, token = self.headers.get("Range", ""), self.headers.get("Authorization")
+        if self.path.startswith(ELSEWHERE):
+            hub.elsewhere.append(token)
+            return self._serve(self.path.removeprefix(ELSEWHERE), asked, head)
         hub.asked.append((self.command, path or self.path, asked))
         if hub.fault == "broken":
             return self._refuse(500, "")
-        if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
+        if hub.token and token != f"Bearer {hub.token}":
             return self._refuse(*GONE["gated"])
         if hub.fault in GONE or path not in hub.files:
             return self._refuse(*GONE[hub.fault if hub.fault in GONE else "no file"])
+        if len(hub.files[path]) > TAIL:
+            return self._send_elsewhere(path)
+        return self._serve(path, asked, head)
+
+    def _send_elsewhere(self, path: str) -> None:
+        data = self.hub.files[path]
+        self.send_response(302)
+        self._describe(data)
+        self.send_header("Location", f"{self.hub.url.replace('127.0.0.1', 'localhost')}{ELSEWHERE}{path}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _describe(self, data: bytes) -> None:
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Linked-Size", str(len(data)))
+        self.send_header("X-Linked-Etag", f'"{hashlib.sha256(data).hexdigest()}"')
+
+    def _serve(self, path: str, asked: str, head: bool) -> None:
+        hub = self.hub
         data = hub.files[path]
         served = data[::-1] if hub.fault == "other" else data
         start = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
         self.send_response(206 if asked else 200)
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("X-Linked-Size", str(len(data)))
-        self.send_header("X-Linked-Etag", f'"{hashlib.sha256(data).hexdigest()}"')
+        self._describe(data)
         self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
         self.send_header("Accept-Ranges", "bytes")
         if asked:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
-        if body is not None:
-            return None
-        if hub.fault == "stall" and len(data) > TAIL:
-            self.wfile.write(served[start:-TAIL])
+        rest = b"" if head else served[start:]
+        if hub.fault == "stall" and len(data) > TAIL and not head:
+            self.wfile.write(rest[:-TAIL])
             self.wfile.flush()
             hub.stalled.wait(60)
-            self.close_connection = True
-            return None
-        rest = served[start:]
-        self.wfile.write(rest[:TAIL] if hub.fault == "cut" else rest)
-        self.close_connection = hub.fault == "cut"
-        return None
+        else:
+            self.wfile.write(rest[:TAIL] if hub.fault == "cut" else rest)
+        self.close_connection = hub.fault in ("stall", "cut")
 
     def _refuse(self, status: int, code: str) -> None:
         self.send_response(status)
