@@ -18,6 +18,7 @@ from lodestream.local.state import Process, State
 from lodestream.local.triton import TRITON, lacks
 from lodestream.scaling.keep import last_decisions
 from lodestream.stack import LocalStack, Stack
+from lodestream.stages import Stage, stages
 from lodestream.streams import ask
 from lodestream.tally import Trouble
 from lodestream.yields import yields
@@ -80,6 +81,8 @@ class FlowStatus(msgspec.Struct, kw_only=True):
     """New videos in each of the last 12 hours, this one last; None where the catalog does not say."""
     dry: list[str] = []
     """Sources and seeds that have run dry, in words."""
+    stages: list[Stage] = []
+    """What became of frames at the nodes that look at them; nothing where the catalog does not say."""
 
     @property
     def full(self) -> bool:
@@ -122,7 +125,7 @@ async def gather(bus: Bus, stack: Stack, state: State, only: str = "") -> Status
     """The whole picture; of one flow where `only` names it. Raises LodeError where there is no such flow."""
     records = [await store.load_deployed(bus.nc, only)] if only else await store.listing(bus.nc)
     flows = [await flow_status(bus, record) for record in records]
-    counted, _ = await asyncio.gather(add_details(bus, flows), _add_yields(bus, flows))
+    counted, *_ = await asyncio.gather(add_details(bus, flows), _add_yields(bus, flows), _add_stages(bus, flows))
     disk = _disk(stack)
     return Status(
         home=stack.name,
@@ -217,6 +220,14 @@ async def _add_yields(bus: Bus, flows: list[FlowStatus]) -> None:
         found = await yields(Ways(bus.nc), PATIENCE)
         for flow in flows:
             flow.new_videos, flow.dry = found[flow.flow]
+
+
+async def _add_stages(bus: Bus, flows: list[FlowStatus]) -> None:
+    """Nothing where the catalog does not answer."""
+    with suppress(LodeError):
+        found = await stages(Ways(bus.nc), PATIENCE)
+        for flow in flows:
+            flow.stages = found[flow.flow]
 
 
 async def _add_counts(bus: Bus, flows: list[FlowStatus]) -> bool:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lodestream.runs import Run
+    from lodestream.stages import Stage
     from lodestream.status import FlowStatus, NodeStatus, Status
     from proto.messages import Scaled
 
@@ -17,13 +18,15 @@ BARS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 """Least to most."""
 SHOWN = 2
 """Entities in hand that a node's line names."""
+REASONS = 5
+"""Reasons for which frames are dropped that a line names."""
 
 
 def whole(status: "Status") -> "list[RenderableType]":
     """Everything, a part after the other."""
     parts: list[RenderableType] = [heading(status)]
     for flow in status.flows:
-        parts += ["", flow_heading(flow), flow_table(flow), *flow_yield(flow)]
+        parts += ["", flow_heading(flow), flow_table(flow), *map(stage, flow.stages), *flow_yield(flow)]
     if not status.flows and status.nats_answers:
         parts += ["", "No flow is deployed."]
         parts += ['Write one: lode flow new cats --query "cat jumps"; put it to work: lode flow deploy cats.yaml']
@@ -54,6 +57,16 @@ def flow_heading(flow: "FlowStatus") -> "RenderableType":
 def flow_table(flow: "FlowStatus") -> "RenderableType":
     """A line for each node."""
     return table(HEADS, [_node(node) for node in flow.nodes])
+
+
+def stage(stage: "Stage") -> str:
+    """`  good: 18 of 36 frames; 12 blurred, 6 no prompt over 0.3`"""
+    boxes = "" if stage.boxes is None else f"{plural(stage.boxes, 'box', 'boxes')} in "
+    why = [f"{count:,} {reason}" for reason, count in stage.dropped.items()]
+    if (more := len(why) - REASONS) > 0:
+        why[REASONS:] = [f"{sum(list(stage.dropped.values())[REASONS:]):,} for {plural(more, 'other reason')}"]
+    said = f"  {stage.node}: {boxes}{stage.frames:,} of {plural(stage.frames_in, 'frame')}"
+    return f"{said}; {', '.join(why)}" if why else said
 
 
 def flow_yield(flow: "FlowStatus") -> "list[RenderableType]":

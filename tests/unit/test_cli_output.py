@@ -10,6 +10,7 @@ import pytest
 from lodestream.cli import output, screen, seed, sql, tailing, wording
 from lodestream.cli.bench import document, figure
 from lodestream.idle import is_idle, left
+from lodestream.stages import Stage
 from lodestream.status import FlowStatus, NodeStatus
 from proto.messages import SeedKind
 
@@ -165,6 +166,15 @@ def test_a_flow_s_table_says_what_is_in_the_way() -> None:
     shown = printed(screen.flow_table(flow(stuck)))
     assert "waits: the object store is away" in shown
     assert "none" in shown
+
+
+def test_what_becomes_of_frames_is_one_line_a_node() -> None:
+    assert screen.stage(Stage("good", 1200, 700, None, {"blurred": 400, "no prompt over 0.3": 100})) == (
+        "  good: 700 of 1,200 frames; 400 blurred, 100 no prompt over 0.3"
+    )
+    assert screen.stage(Stage("things", 1, 1, 2, {})) == "  things: 2 boxes in 1 of 1 frame"
+    many = screen.stage(Stage("good", 100, 0, None, {f"reason {n}": 20 - n for n in range(7)}))
+    assert many.endswith("16 reason 4, 29 for 2 other reasons")
 
 
 def test_seeds_are_lines_without_blanks_and_comments(tmp_path: Path) -> None:
