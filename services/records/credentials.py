@@ -11,6 +11,8 @@ from lodestream.errors import Malformed
 
 FOLDER = "api"
 """Below the secrets of an instance."""
+VARIABLE = "LODE_API"
+"""Names the folder of a service in a container, where a key is the file `api-<name>`."""
 SITE = "site"
 WANTED = "it is to hold 'Site: https://api.example.org', and headers such as 'Authorization: Bearer ...', a line each"
 
@@ -31,9 +33,7 @@ def api_key(name: str) -> Key:
 
     Raises Malformed, saying what to do, where there is none or where others may read it.
     """
-    from lodestream.local import Home
-
-    path = Home.find().secrets / FOLDER / name
+    path = _place(name)
     try:
         text = _private(path)
     except OSError as error:
@@ -46,13 +46,27 @@ def api_key(name: str) -> Key:
         raise Malformed("no key", f"{path} names no site; {WANTED}") from None
 
 
+def _place(name: str) -> Path:
+    from lodestream.local import Home
+
+    if folder := os.environ.get(VARIABLE):
+        return Path(folder) / f"{FOLDER}-{name}"
+    return Home.find().secrets / FOLDER / name
+
+
 def _private(path: Path) -> str:
     """The text of a file that is ours alone. Raises OSError, and Malformed where others may read it."""
     with path.open(encoding="utf-8", errors="replace") as file:
-        status = os.fstat(file.fileno())
-        if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        if not _is_ours(os.fstat(file.fileno())):
             raise Malformed("no key", f"others may read {path}; make it yours alone: chmod 600 {path}")
         return file.read(64 << 10)
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    """Whether nobody else may read it; a Secret of Kubernetes is root's, and shown to a group that is one container."""
+    mode = stat.S_IMODE(status.st_mode)
+    mounted = os.getuid() != 0 and (status.st_uid, status.st_gid) == (0, os.getgid()) and not mode & 0o027
+    return mounted or (status.st_uid == os.getuid() and not mode & 0o077)
 
 
 def _header(line: str, path: Path) -> tuple[str, str]:
