@@ -128,7 +128,7 @@ def owners(arguments: list[str]) -> dict[str, int]:
         if not user or not uid.isdecimal():
             raise LodeError(f"{argument!r} is not user=uid")
         found[user] = int(uid)
-    wanted = {*node_types(), rights.CATALOG, rights.SCALER, places.NATS, places.MINIO, places.HOUSE}
+    wanted = {*node_types(), rights.CATALOG, rights.SCALER, places.NATS, places.MINIO, places.HOUSE, places.TRITON}
     wanted |= {places.PROMETHEUS, places.LOKI, places.GRAFANA}
     if missing := sorted(wanted - found.keys()):
         raise LodeError(f"nobody is said to run {', '.join(missing)}: add {missing[0]}=UID to the command of init")

@@ -22,7 +22,7 @@ from lodestream.registry import node_types
 def secrets(store: str) -> dict[str, Any]:
     """One Secret for each user, with the files that compose's init makes for it. Raises LodeError."""
     types = node_types()
-    services = (places.NATS, places.MINIO, places.PROMETHEUS, places.LOKI, places.GRAFANA, rights.SCALER)
+    services = (places.NATS, places.MINIO, places.TRITON, places.PROMETHEUS, places.LOKI, places.GRAFANA, rights.SCALER)
     users = (*types, rights.CATALOG, places.HOUSE)
     with TemporaryDirectory() as folder:
         root = Path(folder) / "secrets"
