@@ -39,6 +39,11 @@ def workloads() -> dict[str, Manifest]:
     return {one["metadata"]["name"]: one for one in manifests("Deployment", "StatefulSet")}
 
 
+def ours() -> dict[str, Manifest]:
+    """Those that have a user on NATS: all but Triton."""
+    return {name: workload for name, workload in workloads().items() if name != "triton"}
+
+
 def pod(workload: Manifest) -> tuple[Manifest, Manifest]:
     """Its pod and its one container."""
     spec = workload["spec"]["template"]["spec"]
@@ -67,7 +72,7 @@ def test_every_manifest_is_valid(manifest: Manifest) -> None:
     validate(manifest, VERSION, strict=True)
 
 
-@pytest.mark.parametrize("name", workloads())
+@pytest.mark.parametrize("name", ours())
 def test_as_in_compose(name: str) -> None:
     spec, container = pod(workloads()[name])
     there = COMPOSE[name]
@@ -78,6 +83,8 @@ def test_as_in_compose(name: str) -> None:
     expected = dict(there["environment"])
     if "LODE_LOG_LEVEL" in expected:
         expected["LODE_LOG_LEVEL"] = "info"
+    if "LODE_TRITON" in expected:
+        expected["LODE_TRITON"] = "triton:8001"
     given = {one["name"]: one["value"] for one in container["env"]}
     assert {key: value for key, value in given.items() if key in expected} == expected
     assert set(given) - set(expected) <= {"LODE_LOG_LEVEL"}
@@ -96,7 +103,55 @@ def test_hardened(name: str) -> None:
 
 
 def test_every_node_type_runs() -> None:
-    assert set(workloads()) == {*node_types(), "house", "catalog"}
+    assert set(workloads()) == {*node_types(), "house", "catalog", "triton"}
+
+
+def test_triton_is_that_of_compose_and_of_nvidia_where_there_are_gpus() -> None:
+    spec, container = pod(workloads()["triton"])
+    there, by_gpu = COMPOSE["triton"], COMPOSE["triton-gpu"]
+    assert container["image"] == there["image"]
+    assert f"{spec['securityContext']['runAsUser']}:{spec['securityContext']['runAsGroup']}" == there["user"]
+    assert {one["name"]: one["value"] for one in container["env"]} == there["environment"]
+    assert size(container["resources"]["limits"]["memory"]) == size(there["mem_limit"])
+    flags = {flag for flag in container["args"] if not flag.startswith("--grpc")}
+    assert (
+        flags
+        == {flag for flag in there["command"] if not flag.startswith("--grpc")}
+        == {flag for flag in by_gpu["command"] if not flag.startswith("--grpc")}
+    )
+    assert " ".join(container["command"]) in " ".join(there["entrypoint"])
+    kustomization = YAML(typ="safe").load(K8S / "gpu/kustomization.yaml")
+    patch = {one["path"].rpartition("/")[2]: one for one in YAML(typ="safe").load(kustomization["patches"][0]["patch"])}
+    assert patch["image"]["value"] == by_gpu["image"]
+    assert " ".join(patch["command"]["value"]) in " ".join(by_gpu["entrypoint"])
+    assert patch["nvidia.com~1gpu"]["value"] == 1
+
+
+def test_only_those_who_look_at_frames_reach_triton_and_write_no_model() -> None:
+    looking = {name for name, one in ours().items() if "lodestream/sight" in labels(one)}
+    assert (
+        looking
+        == {name for name in ours() if "LODE_TRITON" in COMPOSE[name]["environment"]}
+        == {
+            "filter",
+            "dedup",
+            "detect",
+        }
+    )
+    for name in (*looking, "triton"):
+        spec, container = pod(workloads()[name])
+        (mount,) = [one for one in container["volumeMounts"] if one["name"] == "models"]
+        assert mount == {"name": "models", "mountPath": "/models", "readOnly": True}
+        assert {"name": "models", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}} in spec["volumes"]
+    policies = {one["metadata"]["name"]: one["spec"] for one in manifests("NetworkPolicy")}
+    (rule,) = policies["triton"]["ingress"]
+    assert rule["from"] == [{"podSelector": policies["sight"]["podSelector"]}]
+    assert "egress" not in policies["triton"]
+
+
+def labels(workload: Manifest) -> dict[str, str]:
+    """Of its pods."""
+    return dict(workload["spec"]["template"]["metadata"]["labels"])
 
 
 def test_one_writer_of_the_catalog_and_one_house() -> None:
@@ -107,7 +162,7 @@ def test_one_writer_of_the_catalog_and_one_house() -> None:
 
 def test_every_pod_finds_its_own_secret_and_every_file_that_it_is_told_of() -> None:
     made = {one["metadata"]["name"]: set(one["data"]) for one in kube.secrets("minio.minio:9000")["items"]}
-    for name, workload in workloads().items():
+    for name, workload in ours().items():
         spec, container = pod(workload)
         (secret,) = [volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume]
         (mounted,) = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "secrets"]
@@ -129,9 +184,7 @@ async def test_a_server_takes_the_accounts_and_knows_the_users(tmp_path: Path) -
 
 
 def test_only_those_who_fetch_reach_the_web_and_nothing_that_is_not_public() -> None:
-    reaching = {
-        name for name, one in workloads().items() if "lodestream/web" in one["spec"]["template"]["metadata"]["labels"]
-    }
+    reaching = {name for name, one in workloads().items() if "lodestream/web" in labels(one)}
     assert reaching == {"discover", "fetch", "records"}
     policies = {one["metadata"]["name"]: one["spec"] for one in manifests("NetworkPolicy")}
     assert policies["nothing-else"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -168,7 +221,7 @@ def test_each_type_has_a_budget() -> None:
     assert budgets == {
         name: one["spec"]["selector"]["matchLabels"]
         for name, one in workloads().items()
-        if name not in ("catalog", "house")
+        if name not in ("catalog", "house", "triton")
     }
 
 
