@@ -8,6 +8,18 @@ import pytest
 
 from tests.compose.project import Project, need_engine, project
 
+HERE = Path(__file__).parent
+SETUP = 900
+"""Seconds that images may take to be built, and a project to come up; whichever test is first waits for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test here the time for that on top of its own."""
+    for item in items:
+        if HERE in item.path.parents:
+            own = item.get_closest_marker("timeout")
+            item.add_marker(pytest.mark.timeout(SETUP + (own.args[0] if own else 120)), append=False)
+
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -28,7 +28,9 @@ FILES = ("compose.yaml", "tests/compose/site.yaml")
 WANTED = "LODE_TEST_COMPOSE"
 """Set to 1 where an engine must be there: without it the tests are skipped where none is."""
 PORTS = ("LODE_NATS_PORT", "LODE_MINIO_PORT", "LODE_QUACK_PORT")
-SERVICES = ("nats", "minio", "house", "intake", "discover", "fetch", "extract", "records", "catalog")
+SEEING = ("filter", "dedup", "detect")
+WORKERS = ("intake", "discover", "fetch", "extract", "records", *SEEING)
+SERVICES = ("nats", "minio", "house", *WORKERS, "triton", "catalog")
 PATIENCE = 90.0
 """Seconds that anything may take on a loaded machine."""
 SITE_PORT = 8000
@@ -69,7 +71,11 @@ class Project:
         self.name, self.folder, self.site = name, folder, folder / "site"
         self.site.mkdir(parents=True, exist_ok=True)
         self.site.chmod(0o755)
-        self.env = {port: str(free_port()) for port in PORTS} | {"LODE_TEST_SITE": str(self.site)}
+        self.models = folder / "models"
+        self.models.mkdir(exist_ok=True)
+        self.models.chmod(0o755)
+        self.env = {port: str(free_port()) for port in PORTS}
+        self.env |= {"LODE_TEST_SITE": str(self.site), "LODE_MODELS": str(self.models)}
 
     def compose(self, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         """Run `docker compose` on it, with more in its environment where `env` says so."""

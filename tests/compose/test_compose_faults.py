@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from tests.compose.project import SERVICES, Project, docker
+from tests.compose.project import SEEING, SERVICES, Project, docker
 from tests.compose.test_compose_start import bucket
 from tests.compose.videos import FRAMES, check_mined, deploy, publish, wait_for
 
-VICTIMS = [name for name in SERVICES if name != "records"]
+VICTIMS = [name for name in SERVICES if name not in ("records", "triton", *SEEING)]
 EACH = 4
 """Videos that are published before each blow."""
 NODES = 4

@@ -1,6 +1,7 @@
 """What a person gets wrong is told in one line that says what to do, and ends with a status that is not 0."""
 
 import json
+import re
 import socket
 import subprocess
 
@@ -78,6 +79,10 @@ def test_a_port_that_is_taken(own: Project) -> None:
         taken.bind(("127.0.0.1", int(own.env["LODE_NATS_PORT"])))
         taken.listen()
         done = own.compose("up", "-d", "--no-build", "nats", check=False)
+        found = json.loads(own.lode("doctor", "--json", status=1).stdout)
     assert done.returncode
     assert own.env["LODE_NATS_PORT"] in done.stderr
+    (port,) = [finding for finding in found if finding["what"] == "LODE_NATS_PORT"]
+    assert port["said"] == f"{own.env['LODE_NATS_PORT']} is taken by another program"
+    assert re.search(r"LODE_NATS_PORT=\d+ docker compose up -d$", port["advice"])
     own.compose("up", "-d", "--no-build", "--wait", "nats")

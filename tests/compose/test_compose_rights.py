@@ -10,9 +10,8 @@ import pytest
 from lodestream.compose import places
 from lodestream.registry import node_types
 from proto import keys, subjects
-from tests.compose.project import SERVICES, Project, docker, inspect
+from tests.compose.project import SERVICES, WORKERS, Project, docker, inspect
 
-WORKERS = ("intake", "discover", "fetch", "extract", "records")
 INSIDE = (*WORKERS, "catalog")
 INTRUDER = Path(__file__).with_name("intruder.py").read_text()
 API = subjects.API
