@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, np.ndarray]
 
-IN_FLIGHT = 4
+IN_FLIGHT = 3
 """Batches that this process has with the server at once: one is computed while others are on their way."""
 REST = 5.0
 """Seconds after which a model that could not be loaded is tried again."""
