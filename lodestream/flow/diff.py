@@ -9,7 +9,7 @@ from lodestream.flow.model import Deployed, DeployedNode, Flow, FlowNode
 from lodestream.flow.wires import label
 from lodestream.node import shaping_fields
 from lodestream.words import yaml_value
-from proto import subjects
+from proto import keys, subjects
 
 Kind = Literal["added", "removed", "recomputes", "edited", "unchanged"]
 
@@ -38,6 +38,8 @@ class NodeChange(msgspec.Struct, frozen=True, kw_only=True):
     """New wires that give only what comes from now on."""
     cut: list[str] = []
     """Wires that are no more."""
+    vectors: bool = False
+    """Whether it works from stored vectors, and reads frames only where there are none."""
 
 
 class Diff(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +83,7 @@ def diff(
 def _change(
     name: str, old: DeployedNode | None, new: Deployed, flow: Flow, counts: Mapping[str, int], reset: bool
 ) -> NodeChange:
-    now = new.nodes[name]
+    now, vectors = new.nodes[name], keys.VECTORS in flow.nodes[name].declaration.reads
     if old is None or old.type != now.type:
         laid = _laid(list(now.wires), [w for w in now.wires if w not in now.starts], counts)
         return NodeChange(node=name, type=now.type, kind="added", **laid)
@@ -90,12 +92,14 @@ def _change(
     why = _why(flow.nodes[name], settings, old, now, reset)
     if now.since != old.since:
         laid = _laid(list(now.wires), [w for w in now.wires if w not in now.starts], counts)
-        return NodeChange(node=name, type=now.type, kind="recomputes", why=why, settings=settings, cut=cut, **laid)
+        laid |= {"why": why, "settings": settings, "cut": cut, "vectors": vectors}
+        return NodeChange(node=name, type=now.type, kind="recomputes", **laid)
     added = [wire for wire in now.wires if wire not in old.wires]
     filled = {wire for backfill in now.backfills for wire in backfill.filters}
     laid = _laid(added, [wire for wire in added if wire in filled], counts)
     kind: Kind = "recomputes" if why else "edited" if settings or cut or added else "unchanged"
-    return NodeChange(node=name, type=now.type, kind=kind, why=why, settings=settings, cut=cut, **laid)
+    laid |= {"why": why, "settings": settings, "cut": cut, "vectors": vectors}
+    return NodeChange(node=name, type=now.type, kind=kind, **laid)
 
 
 def _laid(wires: list[str], full: list[str], counts: Mapping[str, int]) -> dict[str, Any]:
@@ -136,6 +140,8 @@ def _lines(change: NodeChange) -> list[str]:
     if change.kind == "recomputes":
         anew = "; known results are not made twice" if change.wires else ", on what it is given anew"
         said = [f"{head}: does its work again, because {change.why}{anew}"]
+        if change.vectors:
+            said.append(f"{head}: works from stored vectors, and reads frames only where there are none")
     for setting in change.settings:
         free = "" if setting.recomputes else " (recomputes nothing)"
         said.append(f"{head}: {setting.name} {_value(setting.before)} -> {_value(setting.after)}{free}")

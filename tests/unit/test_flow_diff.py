@@ -1,6 +1,7 @@
 """What a deploy would do, worked out from the record before and the new file."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from lodestream.flow.lint import lint
 from lodestream.flow.model import Deployed, Flow
 from lodestream.flow.record import REST, Facts, next_record, recipes_of, rests
 from lodestream.node import Node
+from proto import keys
 from tests.support.flows import GOOD, types
 
 LOOK = "flow.clips.find.look.candidate.*"
@@ -292,3 +294,14 @@ def test_a_backfill_may_hold_the_last_slot() -> None:
     assert filling.nodes["frames"].backfills[0].slot == 16
     with pytest.raises(LodeError, match="all 16 consumers of type cut are in use"):
         deployed(full(more).replace("[get]", "[get, more]"), filling, 3)
+
+
+def test_work_from_stored_vectors_is_told() -> None:
+    old, changed = deployed(GOOD), GOOD.replace("a hand", "a foot")
+    words = "works from stored vectors, and reads frames only where there are none"
+    assert changed != GOOD
+    assert not [line for line in compared(old, changed).lines() if words in line]
+    known = types() | {"need": replace(types()["need"], reads=(keys.VECTORS,))}
+    lines = compared(old, changed, known=known).lines()
+    assert [line for line in lines if words in line] == [f"good (need): {words}"]
+    assert not [line for line in compared(old, GOOD + "\n", known=known).lines() if words in line]
