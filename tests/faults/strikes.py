@@ -25,7 +25,7 @@ MINIO = {"minio": 12}
 FIRST, LAST = 0.02, 0.96
 """Shares of all messages between which strikes fall."""
 LOOK_EVERY = 0.02
-LOSS, WORTH_IT = 500, 5.0
+LOSS, WORTH_IT = 500, 30.0
 """Bytes that a power cut should take, and seconds that it waits for as many to be written."""
 ALL_AT_ONCE = ("supervisor", "guard", "power")
 """Those after which nothing of the instance runs."""
