@@ -66,9 +66,11 @@ class Mining:
     host: str = ""
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    async def deploy(self, name: str, extract: str = "every: 1s", fetch: str = "max_height: 720") -> None:
-        """Put a flow to work, with these settings of its nodes."""
-        flow, problems = lint(FLOW.format(name=name, host=self.host, extract=extract, fetch=fetch))
+    async def deploy(
+        self, name: str, extract: str = "every: 1s", fetch: str = "max_height: 720", more: str = ""
+    ) -> None:
+        """Put a flow to work, with these settings of its nodes; `more` are lines of further nodes."""
+        flow, problems = lint(FLOW.format(name=name, host=self.host, extract=extract, fetch=fetch) + more)
         assert flow, problems
         await deploy(self.bus.nc, flow)
 
@@ -150,14 +152,20 @@ class Mining:
         """What is stored."""
         return [stat.key async for stat in self.objects.list(prefix)]
 
-    def start(self) -> None:
-        """Start a worker of each type, as processes."""
-        env = os.environ | {NATS_URL: self.bus.nc.connected_url.geturl(), OBJECTS: self.url}
+    def start(self, *more: str, **env: str) -> None:
+        """Start a worker of each type, and of `more`, as processes; `env` goes into their environment."""
+        for kind in (*TYPES, *more):
+            self.start_one(kind, **env)
+
+    def start_one(self, kind: str, **env: str) -> subprocess.Popen[bytes]:
+        """Start a worker of a type, as a process."""
+        env = os.environ | env | {NATS_URL: self.bus.nc.connected_url.geturl(), OBJECTS: self.url}
         env[WORK] = str(self.folder / "work")
-        for kind in TYPES:
-            with (self.folder / f"{kind}.log").open("ab") as log:
-                command = [sys.executable, "-m", "lodestream.worker", kind]
-                self.workers.append(subprocess.Popen(command, env=env, stderr=log))
+        with (self.folder / f"{kind}.log").open("ab") as log:
+            self.workers.append(
+                subprocess.Popen([sys.executable, "-m", "lodestream.worker", kind], env=env, stderr=log)
+            )
+        return self.workers[-1]
 
     def kill(self) -> None:
         """Kill every worker with -9."""
@@ -168,7 +176,7 @@ class Mining:
 
     def logged(self) -> str:
         """What the workers have logged."""
-        return "".join((self.folder / f"{kind}.log").read_text() for kind in TYPES)
+        return "".join(file.read_text() for file in sorted(self.folder.glob("*.log")))
 
 
 @asynccontextmanager
