@@ -25,8 +25,13 @@ def complete_known(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def complete_installed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of installed models, for the shell."""
-    return [card.name for card in _shelf().cards() if card.name.startswith(incomplete)]
+    """Names of installed models, for the shell; none where their folder is not known."""
+    from lodestream.errors import LodeError
+
+    try:
+        return [card.name for card in _shelf().cards() if card.name.startswith(incomplete)]
+    except LodeError:
+        return []
 
 
 @click.group(
