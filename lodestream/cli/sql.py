@@ -32,8 +32,9 @@ def sql(query: str | None, form: str | None) -> None:
     """Ask the catalog.
 
     One SELECT in DuckDB's SQL. Reads standard input, or opens a prompt, where no query is given. Works also while
-    nothing is up. The tables are seeds, candidates, records, media, shards, frames, rejects, dead; the views progress,
-    sources, yields, hourly, dry, origins.
+    nothing is up. The tables are seeds, candidates, records, media, shards, frames, rejects, dead; what was seen in
+    frames is in kept, dropped, uniques, duplicates, boxes; the views progress, stages, prompts, sources, yields, saved,
+    hourly, dry, origins.
     """
     from lodestream.cli import output
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from lodestream.catalog.query import as_subquery
 from proto import ids, subjects
 from proto.messages import Candidate, Forgotten, Kept, Rejected, Seed, encode
 from services.catalog.project import Record
@@ -231,3 +232,18 @@ def test_what_is_forgotten_leaves_the_counts(told: Told) -> None:
     told.hear(one_video("v2"))
     told.hear([("operator", "forget", "forgotten", Forgotten(id="notice-1", at="", sequences=[5, 6, 7, 8]))])
     assert {table: told.ask(f"from {table} order by all") for table in before} == before
+
+
+def test_every_query_of_the_page_is_right(told: Told) -> None:
+    told.store.set_flows({"demo": seeing()})
+    told.hear(one_video())
+    page = (Path(__file__).parents[2] / "services" / "catalog" / "README.md").read_text()
+    blocks = page.split("```sql\n")[1:-1]  # the last is for DuckDB's own prompt
+    lines = [line.partition(" -- ")[0] for block in blocks for line in block.partition("```")[0].splitlines()]
+    queries = [" ".join(query.split()) for query in "\n".join(lines).split(";") if query.strip()]
+    answers = {query: told.ask(as_subquery(query)) for query in queries}
+    assert len(answers) > 15
+    assert answers["select label, count(*), round(avg(score), 2) as sure from boxes group by label"] == [
+        ("ball", 2, 0.85),
+        ("hand", 1, 0.4),
+    ]
