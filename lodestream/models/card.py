@@ -1,5 +1,6 @@
 """A card: what an ONNX export is, exactly, and what its Triton models take and give once it is installed."""
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -121,6 +122,7 @@ def read_card(data: bytes, where: object) -> Card:
         raise LodeError(f"{where} is no card of a model: {error}") from None
 
 
+@cache
 def known_cards() -> dict[str, Card]:
     """Every model that Lodestream knows by name, whether it is here or not; in the order of their names."""
     from lodestream.models.standins import STANDINS

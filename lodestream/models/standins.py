@@ -30,13 +30,19 @@ CLASSES = {"ball": "sports ball", "square": "tv", "triangle": "kite"}
 
 
 def install(name: str, folder: Path) -> Card:
-    """Make a stand-in and install it into a models folder; about a second. Raises KeyError for another name."""
+    """Make a stand-in and install it into a models folder, unless it is there; about a second.
+
+    Raises KeyError for another name.
+    """
     from lodestream.models.install import install as put
 
-    card = STANDINS[name]
+    shelf, card = Shelf(folder), STANDINS[name]
+    for there in shelf.cards():
+        if there.name == name:
+            return there
     with tempfile.TemporaryDirectory() as made:
         export(card, Path(made))
-        put(card, Path(made), Shelf(folder))
+        put(card, Path(made), shelf)
     return card
 
 

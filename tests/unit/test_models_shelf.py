@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tokenizers import Tokenizer
 
 from lodestream.errors import LodeError
 from lodestream.models import install as installing
+from lodestream.models.card import File
 from lodestream.models.shelf import Shelf, record
 from lodestream.models.standins import STANDINS, export, install
 
@@ -116,6 +118,44 @@ def test_a_folder_that_takes_no_files_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
     with pytest.raises(LodeError, match=r"cannot write to .*models: .*; LODE_MODELS names another place"):
         install("standin-dfine", tmp_path / "models")
+
+
+def test_a_vocabulary_becomes_a_tokenizer_and_a_licence_lies_beside_the_model(tmp_path: Path) -> None:
+    card = replace(
+        STANDINS["standin-grounding-dino"],
+        name="words",
+        parts={"detector": "words"},
+        tokenizer="vocab.txt",
+        files=(File(path="LICENSE.md"), File(path="vocab.txt")),
+    )
+    files = tmp_path / "files"
+    export(replace(card, name="standin-grounding-dino"), files)
+    words = {
+        0: "[PAD]",
+        100: "[UNK]",
+        101: "[CLS]",
+        102: "[SEP]",
+        103: "[MASK]",
+        1012: ".",
+        1013: "red",
+        1014: "ball",
+        1015: "##s",
+    }
+    (files / "vocab.txt").write_text("".join(f"{words.get(i, f'[unused{i}]')}\n" for i in range(1016)))
+    (files / "LICENSE.md").write_text("Do as you like.")
+    shelf = Shelf(tmp_path / "models")
+    installing.install(card, files, shelf)
+    encoded = Tokenizer.from_file(str(shelf.tokenizer("words"))).encode("Red BALLS. unheard")
+    assert encoded.ids == [101, 1013, 1014, 1015, 1012, 100, 102]
+    assert encoded.type_ids == [0] * 7
+    assert (tmp_path / "models" / "words" / "LICENSE.md").read_text() == "Do as you like."
+
+
+def test_a_standin_that_is_there_is_left_alone(shelf: Shelf) -> None:
+    model = shelf.folder / "standin-siglip2-image" / "1" / "model.onnx"
+    model.write_bytes(b"of an older version")
+    assert install("standin-siglip2", shelf.folder).name == "standin-siglip2"
+    assert model.read_bytes() == b"of an older version"
 
 
 def test_a_full_disk_is_told_of_and_leaves_nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
