@@ -25,7 +25,7 @@ from tests.compose.videos import EVERY, FLOW
 
 SETTLE = 10.0
 """Seconds until memory is looked at."""
-SERVERS = ("nats", "minio")
+SERVERS = ("nats", "minio", "triton")
 CLIP = Clip("soon", seconds=10, fps=30, width=1280, height=720, gop=30)
 
 
