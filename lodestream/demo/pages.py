@@ -8,9 +8,10 @@ from pathlib import Path
 import av
 
 from lodestream.demo.clips import Clip
+from lodestream.demo.shapes import Film, blue_square, red_ball, still
 from lodestream.local.home import write_whole
 
-CLIPS = {
+CLIPS: dict[str, Clip] = {
     "/videos/harbour.mp4": Clip("harbour", seconds=8),
     "/videos/meadow.mp4": Clip("meadow", seconds=9, bframes=3),
     "/videos/market.webm": Clip("market", seconds=6, container="webm", codec="libvpx-vp9"),
@@ -22,6 +23,15 @@ CLIPS = {
     "/podcast/one.mp4": Clip("one", seconds=5),
     "/podcast/two.mp4": Clip("two", seconds=7, fps=24),
 }
+TOYS = Film.of("table", red_ball(), still(seconds=3.0), blue_square(seconds=3.0))
+TABLE, TABLE_SMALL = "/toys/table.mp4", "/toys/table-small.mp4"
+FILMS = {
+    TABLE: TOYS,
+    TABLE_SMALL: TOYS.again("table-small", width=256, height=144),
+    "/toys/night.mp4": Film.of("night", red_ball(light=0.08)),
+}
+"""What the project looks for: toys on a table, the same film once more, and one that is too dark."""
+CLIPS |= FILMS
 PLAYLIST, PLAYLIST_CLIP = "/live/tram/index.m3u8", Clip("tram", seconds=8)
 """An HLS playlist, and what its segments show."""
 PAGE, PAGE_CLIP = "/watch/potter.html", CLIPS["/clips/potter.mp4"]

@@ -18,12 +18,13 @@ UNIQUE = """select (select sum(offered)::bigint from listings where flow = 'demo
     (select count(*) from candidates where flow = 'demo') as by_url,
     (select count(*) from rejects where flow = 'demo' and reason = 'duplicate') as copies"""
 QUERIES = (
+    "select node, frames_in, frames, boxes, dropped_by_reason::varchar as dropped from stages where flow = 'demo'",
     "select url, codec, m.width, m.height, duration_s, count(*) as frames, damage from media m "
     "join frames using (flow, media_id) where flow = 'demo' group by all order by url",
     "select reason, url as what, r.detail from rejects r join candidates c on entity = media_id where r.flow = 'demo' "
     "union all select reason, input, detail from dead where flow = 'demo' order by reason",
 )
-"""What came of every video, and what was refused."""
+"""What every stage did to the frames, what came of every video, and what was refused."""
 
 
 def say(text: str) -> None:

@@ -1,5 +1,6 @@
 """`lode demo`: the main job on embedded parts, from published seeds to an outcome that is checked."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from lodestream.flow.deploy import deploy
 from lodestream.flow.lint import lint
 from lodestream.idle import until_idle
 from lodestream.local import Home, down, read_state, up
+from lodestream.models import standins
+from lodestream.models.shelf import Shelf
 from lodestream.objects import open_objects
 from lodestream.status import FlowStatus, add_details
 from proto import subjects
@@ -37,9 +40,29 @@ nodes:
   find:   {{type: discover, from: seeds, allow_hosts: ["{site}"]}}
   get:    {{type: fetch, from: find, allow_hosts: ["{site}"]}}
   frames: {{type: extract, from: get, every: 1s}}
+  good:
+    type: filter
+    from: frames
+    min_brightness: 40
+    keep: ["a red ball", "a yellow ball"]
+    drop: ["a blue square"]
+    model: standin-siglip2
+  new:    {{type: dedup, from: good.kept, model: standin-dinov3}}
+  boxes:
+    type: detect
+    from: new.unique
+    labels: ["red ball", "yellow ball"]
+    model: standin-grounding-dino
 """
-_STILLS = """select shard_key, byte_offset, byte_length, time_ms, regexp_replace(url, '^https?://', ''), f.damaged
-    from frames f join media using (flow, media_id) where flow = 'demo' order by url, time_ms"""
+MODELS = ("standin-siglip2", "standin-dinov3", "standin-grounding-dino")
+"""Small models that the demo makes itself; a real one is another name in the flow."""
+_STILLS = """select f.shard_key, f.byte_offset, f.byte_length, f.time_ms, regexp_replace(url, '^https?://[^/]*', ''),
+        case when f.damaged then 'damaged' when u.frame_id is not null then 'new'
+            when r.frame_id is not null then 'a duplicate' else coalesce(d.reason, '') end,
+        list({'corners': [b.x1, b.y1, b.x2, b.y2], 'label': b.label, 'score': b.score}) filter (b.label is not null)
+    from frames f join media using (flow, media_id) left join dropped d using (flow, frame_id)
+    left join uniques u using (flow, frame_id) left join duplicates r using (flow, frame_id)
+    left join boxes b using (flow, frame_id) where flow = 'demo' group by all order by f.time_ms"""
 
 
 async def demo() -> int:
@@ -74,8 +97,9 @@ def running(home: Home) -> Iterator[bool]:
 
 def seeds(site: Site) -> list[bytes]:
     """What is published: a seed in every form, and one that is none."""
-    others = [path for path in pages.CLIPS if path.startswith("/videos/") and path not in (pages.PLAIN, pages.ORIGINAL)]
-    listed = [*others, pages.TRACKED, pages.COPY, pages.FAKE, pages.GONE]
+    listed = ("/videos/", "/toys/")
+    others = [path for path in pages.CLIPS if path.startswith(listed) and path not in (pages.PLAIN, pages.ORIGINAL)]
+    lines = [*others, pages.TRACKED, pages.COPY, pages.FAKE, pages.GONE]
     return [
         msgspec.json.encode({"kind": "url", "value": site.url(pages.PLAIN), "labels": {"from": "demo"}}),
         site.url(pages.ORIGINAL).encode(),
@@ -83,7 +107,7 @@ def seeds(site: Site) -> list[bytes]:
         msgspec.json.encode({"kind": "feed", "value": site.url(pages.FEED)}),
         site.url(pages.PAGE).encode(),
         site.url(pages.PLAYLIST).encode(),
-        "\n".join(["# one a line", *map(site.url, listed)]).encode(),
+        "\n".join(["# one a line", *map(site.url, lines)]).encode(),
     ]
 
 
@@ -97,6 +121,7 @@ class Demo:
     async def run(self) -> int:
         """Everything in order; the exit status."""
         was_whole, known = await self.is_whole(), await self.stored()
+        await self.make_models()
         await self.deploy()
         await self.publish()
         flow = await self.settle()
@@ -107,6 +132,13 @@ class Demo:
         await self.show(flow)
         report.verdict(wrong, added, known, self.site, time.monotonic() - self.began)
         return 1 if wrong else 0
+
+    async def make_models(self) -> None:
+        """Put the stand-ins into the models folder, those aside that are there."""
+        there = {card.name for card in Shelf(self.home.models).cards()}
+        for name in sorted(set(MODELS) - there):
+            await asyncio.to_thread(standins.install, name, self.home.models)
+        report.say(f"models    {', '.join(MODELS)}: small ones, made here")
 
     async def is_whole(self) -> bool:
         """Whether an earlier run has brought everything to its end."""
@@ -158,9 +190,10 @@ class Demo:
 
     async def draw(self) -> Path:
         """Write the contact sheet; its path."""
-        stills = [Still(*row) for row in await self.rows(_STILLS)]
+        stills = [Still.of(*row) for row in await self.rows(_STILLS)]
         sheet, videos = self.folder / "contact-sheet.png", len({still.source for still in stills})
-        title = f"Lodestream demo: {len(stills)} frames of {videos} videos, the first of every second"
+        new = sum(still.said == "new" for still in stills)
+        title = f"Lodestream demo: {len(stills)} frames of {videos} videos, {new} of them wanted and new"
         await contact_sheet(open_objects(self.home.objects.as_uri()), stills, title, sheet)
         return sheet
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from lodestream.objects import Objects
 from lodestream.preview import Found
 from lodestream.sheet.cells import Cell, Section, clock, singles, spread
 from lodestream.sheet.png import COLUMNS
 from lodestream.sheet.write import write
+
+TONES = {"new": "good", "damaged": "warn"}
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,14 @@ class Still:
     byte_length: int
     time_ms: int
     source: str
-    damaged: str = ""
+    said: str = ""
+    """What became of it: `new`, or why it does not go on."""
     boxes: tuple[Found, ...] = ()
+
+    @classmethod
+    def of(cls, *row: Any) -> "Still":
+        """From a row of the catalog's; the boxes stand last, as records or None."""
+        return cls(*row[:-1], boxes=tuple(Found(**box) for box in row[-1] or ()))  # type: ignore[misc]
 
 
 async def contact_sheet(objects: Objects, stills: Sequence[Still], title: str, path: Path) -> None:
@@ -35,6 +44,5 @@ async def contact_sheet(objects: Objects, stills: Sequence[Still], title: str, p
 
 
 def _cell(still: Still) -> Cell:
-    when = clock(still.time_ms) + (", damaged" if still.damaged else "")
-    return Cell(still.shard_key, still.byte_offset, still.byte_length, (still.source, when),
-                "warn" if still.damaged else "", still.boxes)  # fmt: skip
+    words = still.source, f"{clock(still.time_ms)}  {still.said}".rstrip()
+    return Cell(still.shard_key, still.byte_offset, still.byte_length, words, TONES.get(still.said, ""), still.boxes)

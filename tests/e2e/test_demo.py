@@ -22,6 +22,9 @@ FRAMES = {
     "/live/tram/index.m3u8": [0, 1000, 2000, 3000, 4000, 5000, 6000, 7000],
     "/podcast/one.mp4": [0, 1000, 2000, 3000, 4000],
     "/podcast/two.mp4": [0, 1000, 2000, 3000, 4000, 5000, 6000],
+    "/toys/night.mp4": [0, 1000, 2000, 3000],
+    "/toys/table-small.mp4": [0, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000],
+    "/toys/table.mp4": [0, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000],
     "/videos/harbour.mp4": [0, 1000, 2000, 3000, 4000, 5000, 6000, 7000],
     "/videos/kite.mp4": [0, 1080, 2000, 3060, 4030, 5040, 6010],
     "/videos/ladder.mp4": [0, 1000, 2000, 3000, 4000, 5000],
@@ -32,7 +35,7 @@ FRAMES = {
     "/watch/potter.html": [0, 1000, 2000, 3000, 4000, 5000],
 }
 """What the site must give, written down once more: milliseconds of each frame, by path."""
-TABLES = ("seeds", "candidates", "listings", "media", "shards", "frames", "rejects")
+TABLES = ("seeds", "candidates", "listings", "media", "shards", "frames", "rejects", "judged", "uniques", "boxes")
 
 
 @pytest.fixture
@@ -69,16 +72,27 @@ def assert_outcome(home: Path) -> None:
     assert {row["path"]: row["times"] for row in found} == FRAMES
     rejects = sql(home, "select node, reason from rejects order by reason")
     assert [(row["node"], row["reason"]) for row in rejects] == [
+        ("new", "all duplicates"),
         ("get", "duplicate"),
+        *[("good", "empty after filter")] * 12,
         ("get", "fake"),
         ("get", "gone"),
     ]
     (dead,) = sql(home, "select node, reason, detail from dead")
     assert dead["node"] == "seeds"
     assert "vidoe" in dead["detail"]
-    assert sql(home, "select count(*) as n, count(distinct url) as urls from candidates") == [{"n": 14, "urls": 14}]
+    assert sql(home, "select count(*) as n, count(distinct url) as urls from candidates") == [{"n": 17, "urls": 17}]
     (damaged,) = sql(home, "select url, damage from media where damaged")
     assert damaged["url"].endswith("/videos/torn.mp4")
+    kept = sql(home, "select prompt, count(*) as n from kept group by prompt order by prompt")
+    assert kept == [{"prompt": "a red ball", "n": 8}, {"prompt": "a yellow ball", "n": 6}]
+    assert sql(home, "select count(*) as n, min(similarity) > 0.92 as alike from duplicates") == [
+        {"n": 9, "alike": True}
+    ]
+    boxes = sql(
+        home, "select label, count(*) as n, count(distinct frame_id) as frames from boxes group by all order by 1"
+    )
+    assert boxes == [{"label": "red ball", "n": 4, "frames": 4}, {"label": "yellow ball", "n": 1, "frames": 1}]
 
 
 def processes_of(home: Path) -> list[str]:
