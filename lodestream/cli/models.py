@@ -95,8 +95,8 @@ def pull(names: tuple[str, ...], where: str | None, file: Path | None, yes: bool
 
     shelf, wanted = _shelf(), _cards(names, file)
     for card in wanted:
-        if any(here.name == card.name for here in shelf.cards()):
-            output.note(f"{card.name} is installed already; lode models verify {card.name} checks it")
+        if here := next((here for here in shelf.cards() if here.name == card.name), None):
+            output.note(_installed(here, card))
         elif card.name in STANDINS:
             install(card.name, shelf.folder)
             output.show(f"made {card.name}: {', '.join(card.parts.values())}")
@@ -161,6 +161,13 @@ def _cards(names: tuple[str, ...], file: Path | None) -> "list[Card]":
     if card.name in known_cards():
         raise LodeError(f"{card.name} is a model that Lodestream knows; give yours another name, in {file}")
     return [card]
+
+
+def _installed(here: "Card", card: "Card") -> str:
+    if here.revision != card.revision:
+        anew = f"lode models rm {card.name}; lode models pull {card.name}"
+        return f"{card.name} is installed at {here.revision[:LETTERS]}; to get {card.revision[:LETTERS]}: {anew}"
+    return f"{card.name} is installed already; lode models verify {card.name} checks it"
 
 
 def _pull(card: "Card", where: str | None, shelf: "Shelf", yes: bool) -> None:

@@ -198,8 +198,8 @@ class Bucket:
 
         parts = urlsplit(url)
         bucket, _, self._prefix = parts.path.strip("/").partition("/")
-        self._objects = open_objects(parts._replace(path=f"/{bucket}").geturl())
-        self.name = shown(url)
+        self._url, self.name = parts._replace(path=f"/{bucket}").geturl(), shown(url)
+        self._objects = open_objects(self._url)
 
     def look(self, card: Card, file: File) -> Seen:
         """See Source."""
@@ -214,9 +214,11 @@ class Bucket:
         return asyncio.run(self._get(card, file, target))
 
     async def _get(self, card: Card, file: File, target: Path) -> Path:
+        from lodestream.objects import open_objects
+
         key, _ = await self._look(card, file)
         try:
-            async with self._objects.local(key) as path:
+            async with open_objects(self._url, target.parent).local(key) as path:
                 shutil.move(path, target)
         except (Outage, KeyError) as error:
             raise LodeError(f"cannot get {file.path}: {error}") from None

@@ -89,6 +89,9 @@ def test_from_the_hub(hub: Hub, card: Path, tmp_path: Path, files: dict[str, byt
     asked = len(hub.asked)
     assert "toy is installed already" in pull(tmp_path, card).stderr
     assert len(hub.asked) == asked
+    write(card.parent, replace(msgspec.json.decode(card.read_bytes(), type=Card), revision="feed" * 10))
+    said = pull(tmp_path, card).stderr
+    assert "toy is installed at c0ffee000000; to get feedfeedfeed: lode models rm toy; lode models pull toy" in said
 
 
 @pytest.mark.parametrize(
