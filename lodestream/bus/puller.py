@@ -79,7 +79,7 @@ class Delivery:
         After a failure it is had once more: see `turn_back`.
         """
         turns = self._puller.turns
-        if not turns.pass_at_once(self.seq):
+        while not turns.pass_at_once(self.seq):
             async with self.parked():
                 await turns.wait(self.seq)
 

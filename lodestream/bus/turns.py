@@ -29,18 +29,18 @@ class Turns:
         self._passed.discard(seq)
         if self._alone is None or not self._alone.done() or self._is_behind(seq):
             return False
-        self._pass(seq)
+        self._passed.add(seq)
+        self._changed.set()
         return True
 
     async def wait(self, seq: int) -> None:
-        """Until all messages in hand that came before it have passed, or are done with."""
+        """Until all messages in hand that came before it have passed, or are done with: it can pass, at once."""
         if self._alone is None:
             self._alone = asyncio.create_task(self._wait_for_others())
         await asyncio.shield(self._alone)
         while self._is_behind(seq):
             self._changed.clear()
             await self._changed.wait()
-        self._pass(seq)
 
     def back(self, seq: int) -> None:
         """It has to pass once more."""
@@ -49,10 +49,6 @@ class Turns:
     def done(self, seq: int) -> None:
         """It is not in hand any more."""
         self._passed.discard(seq)
-        self._changed.set()
-
-    def _pass(self, seq: int) -> None:
-        self._passed.add(seq)
         self._changed.set()
 
     def _is_behind(self, seq: int) -> bool:
