@@ -94,9 +94,18 @@ def _default(field: inspect.Field) -> str:
 def _example(node: Node, settings: list[Setting], types: Mapping[str, Node]) -> str:
     fields = {"type": node.type}
     if node.takes:
-        fields["from"] = next((t.type for t in types.values() if t is not node and feeds(t, node)), "...")
+        fields["from"] = _giver(node, types)
     fields |= {s.name: yaml_value(s.examples[0]) for s in settings if s.examples}
     return "\n".join([f"{node.type}:", *(f"  {name}: {value}" for name, value in fields.items())])
+
+
+def _giver(node: Node, types: Mapping[str, Node]) -> str:
+    """A node type that gives what another takes first of all."""
+    for kind in node.takes:
+        for other in types.values():
+            if other is not node and any(issubclass(other.ports()[port], kind) for port in feeds(other, node)):
+                return other.type
+    return "..."
 
 
 def feeds(giver: Node, taker: Node) -> list[str]:
