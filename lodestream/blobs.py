@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from lodestream.errors import Missing
+from lodestream.errors import Malformed, Missing
 from lodestream.objects import Objects
 from proto import keys
 
@@ -83,7 +83,10 @@ def digest_file(path: Path) -> str:
 
 @asynccontextmanager
 async def given(objects: Objects, key: str, size: int, sha256: str) -> AsyncIterator[Path]:
-    """A file with the bytes that an input speaks of, all read and compared. Raises Missing where there is none."""
+    """A file with the bytes that an input speaks of, all read and compared.
+
+    Raises Missing where there is none, and Malformed where the key is none.
+    """
     async with AsyncExitStack() as stack:
         try:
             path = await stack.enter_async_context(objects.local(key))
@@ -91,6 +94,8 @@ async def given(objects: Objects, key: str, size: int, sha256: str) -> AsyncIter
                 raise Missing(key)
         except (KeyError, FileNotFoundError):
             raise Missing(key) from None
+        except ValueError as error:
+            raise Malformed("malformed message", str(error)) from None
         yield path
 
 

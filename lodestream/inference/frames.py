@@ -120,6 +120,8 @@ class Pictures:
     def _decoded(self, index: int, height: int, width: int) -> Picture | None:
         """One frame, with at least so many pixels; None where it is no whole JPEG of the shard's size."""
         shard = self._shard
+        if shard.offset[index] + shard.length[index] > shard.bytes:
+            return None
         jpeg = os.pread(self._file, shard.length[index], shard.offset[index])
         try:
             if simplejpeg.decode_jpeg_header(jpeg)[:2] != (shard.height, shard.width):
@@ -133,4 +135,5 @@ class Pictures:
 
 def resized(frame: Picture, size: Size) -> np.ndarray:
     """Pixels (height, width, RGB) of a picture stretched to a size, as the makers of models do: whatever its shape."""
-    return np.asarray(frame.resize((size.width, size.height), RESAMPLE[size.resample]))[:, :, :3]
+    stretched = np.asarray(frame.resize((size.width, size.height), RESAMPLE[size.resample]))
+    return np.ascontiguousarray(stretched[:, :, :3])
