@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from lodestream.errors import Malformed, Reject
 from lodestream.inference import ACCESS
@@ -14,6 +15,7 @@ from proto.messages import Kept, Shard, Unique, chosen
 from services.filter.settings import Filter
 
 if TYPE_CHECKING:
+    from lodestream.inference.client import Triton
     from lodestream.inference.features import Features
     from lodestream.inference.prompts import Prompts
     from services.filter.look import Seen
@@ -23,19 +25,39 @@ MAKER = "extract"
 """The node type whose memo says which shards a video has."""
 
 
-class Sight(NamedTuple):
-    """What a worker knows and asks."""
+class Sight:
+    """What a worker knows and asks; nothing of it is loaded before the first message."""
 
-    features: "Features"
-    prompts: "Prompts"
-    ranks: "Ranks"
+    def __init__(self, triton: "Triton"):
+        self._triton = triton
+
+    @cached_property
+    def features(self) -> "Features":
+        """Of frames."""
+        from lodestream.inference.features import Features
+
+        return Features(self._triton)
+
+    @cached_property
+    def prompts(self) -> "Prompts":
+        """What the model makes of texts."""
+        from lodestream.inference.prompts import Prompts
+
+        return Prompts(self._triton)
+
+    @cached_property
+    def ranks(self) -> "Ranks":
+        """The best frames of shards."""
+        from services.filter.top import Ranks
+
+        return Ranks()
 
 
 async def filter_frames(message: Shard | Kept | Unique, job: Job) -> AsyncIterator[Output]:
     """Which frames are kept; where none is, by another port, with a no. Raises Missing, Outage, Reject."""
     from services.filter.look import look
 
-    shard, indices = chosen(message)
+    shard, indices = _asked(message)
     sight: Sight = job.state
 
     async def look_at(other: Shard, frames: Sequence[int]) -> "Seen":
@@ -53,13 +75,21 @@ async def filter_frames(message: Shard | Kept | Unique, job: Job) -> AsyncIterat
         raise Reject("empty after filter", "; ".join(f"{count} {kind}" for kind, count in counts.most_common()))
 
 
+def _asked(message: Shard | Kept | Unique) -> tuple[Shard, list[int]]:
+    """The shard, and the frames that count. Raises Malformed where it does not have them."""
+    shard, indices = chosen(message)
+    if indices and max(indices) >= len(shard.time_ms):
+        raise Malformed("malformed message", f"frame {max(indices)} of a shard of {len(shard.time_ms)}")
+    return shard, sorted(set(indices))
+
+
 def _message(shard: Shard, indices: Sequence[int], seen: "Seen", settings: Filter) -> Kept:
     return Kept(
         id=shard.id,
         media_id=shard.media_id,
         source=shard.source,
         shard=shard,
-        kept=sorted({index for index in indices if seen.no[index] is None}),
+        kept=[index for index in indices if seen.no[index] is None],
         reason=[no.kind if no else "" for no in seen.no],
         detail=[no.text if no else "" for no in seen.no],
         measures=seen.measures,
@@ -82,12 +112,9 @@ def check_wires(settings: Filter, kinds: Sequence[Kind]) -> None:
 async def open_sight(parts: Parts) -> AsyncIterator[Any]:
     """For as long as the worker lives; Triton is not asked for anything before the first prompt."""
     from lodestream.inference.client import open_triton
-    from lodestream.inference.features import Features
-    from lodestream.inference.prompts import Prompts
-    from services.filter.top import Ranks
 
     async with open_triton(parts) as triton:
-        yield Sight(Features(triton), Prompts(triton), Ranks())
+        yield Sight(triton)
 
 
 NODE = Node(

@@ -189,8 +189,12 @@ async def test_of_what_was_chosen_before_only_that_is_judged(at: Filtering) -> N
     assert isinstance(after, Kept)
 
 
-def small(size: float) -> Scene:
-    return replace(RED_BALL, things=(Thing("red", "ball", size=size, speed=(0, 0)),))
+async def test_a_message_about_frames_that_are_not_there_is_malformed(at: Filtering) -> None:
+    shard = await put(at.parts, [RED_BALL])
+    strange = Kept(id=shard.id, media_id="web-1", source="x", shard=shard, kept=[0, 1], reason=["", ""])
+    for given in ({"min_width": 4000}, {"keep": [RED]}):
+        with pytest.raises(Malformed, match="frame 1 of a shard of 1"):
+            await at(strange, **given)  # type: ignore[arg-type]
 
 
 async def video(on: Parts, name: str) -> list[Shard]:

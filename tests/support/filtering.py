@@ -14,14 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lodestream.errors import Reject
 from lodestream.inference.client import open_triton
-from lodestream.inference.features import Features
-from lodestream.inference.prompts import Prompts
 from lodestream.job import Parts
 from lodestream.models import standins
 from lodestream.models.shelf import CARD, CONFIG, RECORD, Shelf, seal
 from proto.messages import Kept, Message
 from services.filter.node import NODE, Sight
-from services.filter.top import Ranks
 from tests.support.frames import job
 from tests.support.triton import add_model
 
@@ -76,7 +73,7 @@ async def filtering(parts: Parts, **settings: Any) -> AsyncIterator[Filtering]:
     """The node, whose questions to Triton are counted; the settings hold where a test says nothing else."""
     async with open_triton(parts) as triton:
         asked = Asked(triton)
-        yield Filtering(parts, Sight(Features(asked), Prompts(asked), Ranks()), settings, asked)  # type: ignore[arg-type]
+        yield Filtering(parts, Sight(asked), settings, asked)  # type: ignore[arg-type]
 
 
 def install_blind(models: Path, name: str, dim: int = 768) -> None:
