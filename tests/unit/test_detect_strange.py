@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -86,8 +85,9 @@ def test_strange_messages(stored: tuple[Any, Shard], changes: dict[str, Any], ch
         message = Unique(id=shard.id, media_id="web-1", source="x", shard=message, unique=chosen)
     try:
         said = asyncio.run(ask(made, message))
-    except (Malformed, Missing) as refusal:
-        assert refusal.reason
+    except (Malformed, Missing):
+        said = None
+    if said is None:
         assert changes or (chosen and max(chosen) >= COUNT), "nothing was wrong with it"
         return
     asked = range(len(said.shard.time_ms)) if chosen is None else sorted(set(chosen))
