@@ -7,6 +7,7 @@ imported before the first inference.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 3
 """Batches that this process has with the server at once: one is computed while others are on their way."""
+TURNS, JITTER = 3, 0.5
+"""How often a request is tried whose model is gone or broken, and seconds at most before a broken one is replaced."""
 REST = 5.0
 """Seconds after which a model that could not be loaded is tried again."""
 NARROW = 300.0
@@ -55,14 +58,18 @@ class Triton:
         `shapes` are those that one row of an output has to have. Raises Outage, in words, where the server or the
         model is not as it should be, and BadInput (a ValueError) where the model refuses what an input says.
         """
-        loaded = await self._ready(model)
-        try:
-            return await self._infer(loaded, inputs, outputs, shapes or {})
-        except Crashed:
-            self._drop(loaded, anew=True)
-        except (Unloaded, BadInput):  # it may be another one since the server was started again
-            self._drop(loaded)
-        return await self._infer(await self._ready(model), inputs, outputs, shapes or {})
+        for turn in range(TURNS):
+            loaded = await self._ready(model)
+            try:
+                return await self._infer(loaded, inputs, outputs, shapes or {})
+            except (Unloaded, BadInput) as error:
+                if turn == TURNS - 1 or (turn and isinstance(error, BadInput)):
+                    raise
+                if turn == 0 and isinstance(error, Crashed):
+                    await asyncio.sleep(random.uniform(0, JITTER))  # another worker may be at it already
+                else:  # it may be another model since the server was started again
+                    self._drop(loaded, anew=isinstance(error, Crashed))
+        raise AssertionError
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from lodestream.errors import Outage
 
-MEMORY = ("out of memory", "failed to allocate", "bad_alloc", "bad allocation", "alloc_failed")
+MEMORY = ("out of memory", "available memory of", "failed to allocate", "bad_alloc", "bad allocation", "alloc_failed")
 UNLOADED = ("unknown model", "not ready", "has no available versions", "is unavailable", "unloaded")
 CRASHED = ("stub process", "is not healthy")
 
@@ -52,6 +52,8 @@ def not_loadable(error: Any, model: str) -> Outage:
     if "failed to poll" in said:
         words = f"Triton finds no model {model}, or no sense in its config.pbtxt"
         return NotLoadable(f"{words}; get it with: lode models pull NAME; see also: lode logs triton")
+    if any(sign in said.lower() for sign in UNLOADED):
+        return Unloaded(f"somebody has unloaded model {model} just now: {said}")
     return away(error, model) or NotLoadable(f"Triton cannot load model {model}: {said}; see: lode logs triton")
 
 

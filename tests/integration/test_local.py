@@ -274,7 +274,7 @@ def test_the_services_themselves_are_ready_as_many_as_asked_for(home: Home) -> N
     state = is_up(home)
     assert state
     names = [p.name for p in state.processes if p.state == "running"]
-    assert {"nats", "catalog", "intake", "intake-2", *node_types()} == set(names)
+    assert {"nats", "catalog", "intake", "intake-2", *node_types()} == set(names) - {"triton"}, "it comes when it can"
     assert [p.name for p in state.processes if p.restarts] == []
 
 
