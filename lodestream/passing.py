@@ -1,4 +1,4 @@
-"""Duties that go on through every outage, and say so once."""
+"""Duties that go on through every outage and say so once, and how to end one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,6 +12,8 @@ PASSING = (LodeError, Outage, nats.errors.Error, nats.js.errors.Error, TimeoutEr
 """What somebody else mends: the same is tried again later."""
 PAUSE = 10.0
 """Seconds until it is."""
+PATIENCE = 5.0
+"""Seconds that a duty has to put things in order before it is told again to end."""
 
 
 async def again_and_again(
@@ -30,3 +32,10 @@ async def again_and_again(
                 say(f"{what} waits: {str(error) or type(error).__name__}")
             waits, pause = True, PAUSE
         await asyncio.sleep(pause)
+
+
+async def ended(duty: "asyncio.Task[None]") -> None:
+    """Cancel a duty until it has ended: what it waits for may come at that moment, and be all that it hears of."""
+    while not duty.done():
+        duty.cancel()
+        await asyncio.wait([duty], timeout=PATIENCE)

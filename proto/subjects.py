@@ -12,6 +12,8 @@ SEEDS = "SEEDS"
 DEAD = "DEAD"
 ADVISORIES = "ADVISORIES"
 SCALING = "SCALING"
+HOUSE, FLOORS = "HOUSE", "house.floors"
+"""What the house of a stack in containers notes, and where."""
 FLOWS_BUCKET = "flows"
 LEASES_BUCKET = "leases"
 SLOTS = 16

@@ -7,18 +7,24 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import nats.errors
 import structlog
 
 from lodestream import rights
-from lodestream.bus import connect
+from lodestream.bus import Bus, connect
 from lodestream.compose import places, store
+from lodestream.compose.floorstream import FloorStream
 from lodestream.errors import LodeError
+from lodestream.floors import Floors
 from lodestream.housekeeping import keep_house
 from lodestream.node import Node
-from lodestream.objects import open_objects
+from lodestream.objects import Objects, open_objects
+from lodestream.passing import ended
 from lodestream.process import NATS_URL, set_up_log
 from lodestream.registry import node_types
 from lodestream.streams import ensure_streams
@@ -49,13 +55,30 @@ async def keep(url: str) -> None:
     bus = await connect(url, rights.OPERATOR, password, name=places.HOUSE, patience=PATIENCE)
     await ensure_streams(bus.nc)
     objects = open_objects(_read(places.objects(places.HOUSE)))
-    READY.touch()
-    while True:
-        try:
-            await keep_house(bus, objects, said.info)
-        except Exception:
-            said.exception("housekeeping failed, goes on")
-            await asyncio.sleep(AGAIN)
+    async with kept_floors(bus, objects, said.info):
+        READY.touch()
+        while True:
+            try:
+                await keep_house(bus, objects, said.info)
+            except Exception:
+                said.exception("housekeeping failed, goes on")
+                await asyncio.sleep(AGAIN)
+
+
+@asynccontextmanager
+async def kept_floors(bus: Bus, objects: Objects, say: Callable[[str], None]) -> AsyncIterator[None]:
+    """Before the block nodes begin again where the last end was not in order; inside, how far they are is noted."""
+    floors = Floors(FloorStream(bus.nc), objects)
+    if begun := await floors.rewind(bus.nc):
+        say(f"the last end was not in order; looks at the last work again: {', '.join(begun)}")
+    await floors.note(bus.nc)
+    keeping = asyncio.create_task(floors.keep(bus))
+    try:
+        yield
+    finally:
+        await ended(keeping)
+        with suppress(LodeError, nats.errors.Error):  # the server has ended before us: the next start looks again
+            await floors.forget()
 
 
 def _read(file: Path) -> str:
@@ -66,10 +89,12 @@ def _read(file: Path) -> str:
 
 
 async def _until_told(url: str) -> None:
-    keeping = asyncio.create_task(keep(url))
+    keeping, told = asyncio.create_task(keep(url)), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, keeping.cancel)
-    await asyncio.wait([keeping])
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    telling = asyncio.create_task(told.wait())
+    await asyncio.wait([keeping, telling], return_when=asyncio.FIRST_COMPLETED)
+    await ended(keeping)
     if not keeping.cancelled():
         keeping.result()
 

@@ -13,11 +13,12 @@ from nats.aio.client import Client
 
 from lodestream.bus import Bus, connect
 from lodestream.errors import LodeError
+from lodestream.floors import Floors
 from lodestream.housekeeping import keep_house
 from lodestream.local import ports
 from lodestream.local.child import Child, Program
 from lodestream.local.crew import Crew, bounds
-from lodestream.local.floors import Floors
+from lodestream.local.floorfile import FloorFile
 from lodestream.local.fulldisk import FullDisk
 from lodestream.local.home import VARIABLE, Home
 from lodestream.local.kinship import adopt_orphans, end_orphans, guarded
@@ -63,7 +64,7 @@ class Supervisor:
         """Whether it was ready once."""
         told = (program.env[OBJECTS] for program in table if OBJECTS in program.env)
         self._objects = open_objects(next(told, home.objects.as_uri()))
-        self._floors = Floors(home.run / "floors.json", self._objects)
+        self._floors = Floors(FloorFile(home.run / "floors.json"), self._objects)
         self._log = RotatedLog(home.logs / "supervisor.log")
 
     async def run(self, on_ready: Ready | None = None) -> None:
@@ -269,7 +270,7 @@ class Supervisor:
         await asyncio.gather(*(child.stop(GRACE) for child in self._children if child not in services))
         end_orphans()
         sweep(self.home.work, node_types())
-        self._floors.forget()
+        await self._floors.forget()
         self._children.clear()
 
     def _log_file(self, name: str) -> Path:

@@ -11,12 +11,15 @@ import nats
 import pytest
 from nats.aio.client import Client
 
+from lodestream import floors
 from lodestream.bus import Bus
+from lodestream.compose.floorstream import FloorStream
+from lodestream.compose.house import kept_floors
 from lodestream.errors import Outage
+from lodestream.floors import Floors, Place
 from lodestream.flow.deploy import deploy
 from lodestream.flow.lint import lint
-from lodestream.local import floors
-from lodestream.local.floors import Floors
+from lodestream.local.floorfile import FloorFile
 from lodestream.objects import Objects, Stat
 from lodestream.objects.directory import Directory
 from lodestream.streams import ensure_streams
@@ -56,9 +59,23 @@ class Away(Directory):
         return super().list(prefix)
 
 
-def floors_in(folder: Path, objects: Objects | None = None) -> Floors:
-    """The notes of an instance in a folder."""
-    return Floors(folder / "floors.json", objects or Directory(folder / "objects"))
+class Notes:
+    """Makes the notes of an instance, in one of the places where there are any."""
+
+    def __init__(self, where: str):
+        self._where = where
+
+    def place(self, nc: Client, folder: Path) -> Place:
+        return FloorFile(folder / "floors.json") if self._where == "file" else FloorStream(nc)
+
+    def __call__(self, nc: Client, folder: Path, objects: Objects | None = None) -> Floors:
+        return Floors(self.place(nc, folder), objects or Directory(folder / "objects"))
+
+
+@pytest.fixture(params=["file", "stream"])
+def notes(request: pytest.FixtureRequest) -> Notes:
+    """Those of an instance on one machine, and of one in containers."""
+    return Notes(request.param)
 
 
 async def give(nc: Client, *names: str) -> None:
@@ -82,53 +99,66 @@ def names(first: int, last: int) -> list[str]:
     return [f"v{n}" for n in range(first, last + 1)]
 
 
-async def test_work_begins_again_behind_what_was_acked_a_note_before(server: Running, tmp_path: Path) -> None:
-    nc, floors = await deployed(server), floors_in(tmp_path)
+async def test_work_begins_again_behind_what_was_acked_a_note_before(
+    server: Running, tmp_path: Path, notes: Notes
+) -> None:
+    nc = await deployed(server)
+    floors = notes(nc, tmp_path)
     await give(nc, *names(0, 9))
     for count in (3, 2, 4):
         assert len(await take(nc, count)) == count
         await floors.note(nc)
-    assert f"{STREAM} {CUT}" in await floors_in(tmp_path).rewind(nc)
+    assert f"{STREAM} {CUT}" in await notes(nc, tmp_path).rewind(nc)
     assert await take(nc, 10) == names(5, 9), "the older note said five"
     await nc.close()
 
 
-async def test_after_an_end_in_order_nothing_is_touched(server: Running, tmp_path: Path) -> None:
-    nc, floors = await deployed(server), floors_in(tmp_path)
+async def test_after_an_end_in_order_nothing_is_touched(server: Running, tmp_path: Path, notes: Notes) -> None:
+    nc = await deployed(server)
+    floors = notes(nc, tmp_path)
     await give(nc, *names(0, 4))
     await floors.note(nc)
     assert await take(nc, 2) == names(0, 1)
-    floors.forget()
-    assert await floors_in(tmp_path).rewind(nc) == []
+    await floors.forget()
+    assert await notes(nc, tmp_path).rewind(nc) == []
     assert await take(nc, 5) == names(2, 4)
     await nc.close()
 
 
-@pytest.mark.parametrize("notes", ["", "{}", '{"older": {}, "newer": {}}'])
-async def test_where_nothing_is_certain_all_is_looked_at_again(server: Running, tmp_path: Path, notes: str) -> None:
-    nc, file = await deployed(server), tmp_path / "floors.json"
+@pytest.mark.parametrize("said", [b"x", b"{}", b'{"older": {}, "newer": {}}'])
+async def test_where_nothing_is_certain_all_is_looked_at_again(
+    server: Running, tmp_path: Path, notes: Notes, said: bytes
+) -> None:
+    nc = await deployed(server)
+    place = notes.place(nc, tmp_path)
     await give(nc, *names(0, 4))
     assert await take(nc, 5) == names(0, 4)
-    file.write_text(notes)
-    await floors_in(tmp_path).rewind(nc)
+    await place.write(said)
+    await notes(nc, tmp_path).rewind(nc)
     assert await take(nc, 5) == names(0, 4)
     await nc.close()
 
 
-async def test_a_consumer_that_was_started_anew_since_is_given_all(server: Running, tmp_path: Path) -> None:
-    nc, file = await deployed(server), tmp_path / "floors.json"
+async def test_a_consumer_that_was_started_anew_since_is_given_all(
+    server: Running, tmp_path: Path, notes: Notes
+) -> None:
+    nc = await deployed(server)
+    place = notes.place(nc, tmp_path)
     await give(nc, *names(0, 4))
     assert await take(nc, 5) == names(0, 4)
     for _ in range(2):
-        await floors_in(tmp_path).note(nc)
-    file.write_text(file.read_text().replace('"since":"2', '"since":"1'))
-    await floors_in(tmp_path).rewind(nc)
+        await notes(nc, tmp_path).note(nc)
+    await place.write((await place.read() or b"").replace(b'"since":"2', b'"since":"1'))
+    await notes(nc, tmp_path).rewind(nc)
     assert await take(nc, 5) == names(0, 4)
     await nc.close()
 
 
-async def test_what_was_acked_for_messages_that_a_power_cut_took_is_done_again(server: Running, tmp_path: Path) -> None:
-    nc, floors, disk = await deployed(server), floors_in(tmp_path), Disk(server.folder / "data")
+async def test_what_was_acked_for_messages_that_a_power_cut_took_is_done_again(
+    server: Running, tmp_path: Path, notes: Notes
+) -> None:
+    nc, disk = await deployed(server), Disk(server.folder / "data")
+    floors = notes(nc, tmp_path)
     await give(nc, *names(0, 9))
     assert await take(nc, 5) == names(0, 4)
     for _ in range(2):
@@ -143,21 +173,21 @@ async def test_what_was_acked_for_messages_that_a_power_cut_took_is_done_again(s
     assert disk.cut() > 0, "the last messages; the acks are newer, and kept"
     server.start()
     nc = await nats.connect(server.url)
-    await floors_in(tmp_path).rewind(nc)
+    await notes(nc, tmp_path).rewind(nc)
     await give(nc, *names(30, 39))
     assert await take(nc, 20) == [*names(5, 9), *names(30, 39)]
     await nc.close()
 
 
 async def test_attempts_that_no_longer_count_are_forgotten_once_the_store_answers(
-    server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Running, tmp_path: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(floors, "EVERY", 0.05)
     nc, key = await deployed(server), keys.attempts("clips", "cut", "1-3")
     for objects in (Directory(tmp_path / "objects"), Away(tmp_path / "objects")):
         await Directory(tmp_path / "objects").put(key, b"[]")
-        await floors_in(tmp_path).note(nc)
-        begun = floors_in(tmp_path, objects)
+        await notes(nc, tmp_path).note(nc)
+        begun = notes(nc, tmp_path, objects)
         assert await begun.rewind(nc)
         assert bool(await objects.stat(key)) == isinstance(objects, Away)
     keeping = asyncio.create_task(begun.keep(Bus(nc)))
@@ -168,4 +198,34 @@ async def test_attempts_that_no_longer_count_are_forgotten_once_the_store_answer
         while await objects.stat(key):
             await asyncio.sleep(0.02)
     keeping.cancel()
+    await nc.close()
+
+
+async def test_the_house_of_a_stack_looks_back_after_it_was_killed_and_not_after_it_was_told_to_end(
+    server: Running, tmp_path: Path
+) -> None:
+    nc, said = await deployed(server), list[str]()
+    objects = Directory(tmp_path / "objects")
+    await give(nc, *names(0, 4))
+    async with kept_floors(Bus(nc), objects, said.append):
+        assert await take(nc, 5) == names(0, 4)
+    async with kept_floors(Bus(nc), objects, said.append):
+        assert said == [], "it had ended in order"
+    await Floors(FloorStream(nc), objects).note(nc)
+    async with kept_floors(Bus(nc), objects, said.append):
+        assert [f"{STREAM} {CUT}" in line for line in said] == [True]
+    await nc.close()
+
+
+async def test_notes_on_the_server_outlive_the_loss_of_the_newest(server: Running, tmp_path: Path) -> None:
+    nc = await deployed(server)
+    place = FloorStream(nc)
+    for n in range(6):
+        await place.write(b"%d" % n)
+    last = await nc.jetstream().get_last_msg(subjects.HOUSE, subjects.FLOORS)
+    assert await place.read() == b"5"
+    await nc.jetstream().delete_msg(subjects.HOUSE, last.seq or 0)
+    assert await place.read() == b"4"
+    await place.clear()
+    assert await place.read() is None
     await nc.close()

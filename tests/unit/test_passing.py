@@ -6,7 +6,7 @@ import pytest
 
 from lodestream import passing
 from lodestream.errors import LodeError, Outage
-from lodestream.passing import again_and_again
+from lodestream.passing import again_and_again, ended
 
 
 async def test_an_outage_is_said_once_and_its_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +47,24 @@ async def test_a_mistake_of_ours_is_not_waited_out() -> None:
 
     with pytest.raises(KeyError):
         await again_and_again("tidying", turn, 0.0, print)
+
+
+async def test_a_duty_that_misses_its_end_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passing, "PATIENCE", 0.01)
+    deaf = 3
+
+    async def duty() -> None:
+        nonlocal deaf
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                deaf -= 1
+                if not deaf:
+                    raise
+
+    task = asyncio.create_task(duty())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await ended(task)
+    assert task.cancelled()

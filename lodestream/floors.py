@@ -1,6 +1,6 @@
 """What a power cut takes back: a NATS server's last messages, while the acks that they were made for may be kept.
 
-So while an instance runs it writes down every few seconds how far each node had come. Where it did not end in order,
+So while an instance runs somebody notes every few seconds how far each node had come. Where it did not end in order,
 every node begins again behind what had been reached for certain: identities refuse what is there, and the memo saves
 the work. Nodes begin anew for a second reason: of a stream that lost its end the server stores other messages under
 sequences that it had given out before, and would hand those to whoever had the first ones.
@@ -8,7 +8,7 @@ sequences that it had given out before, and would hand those to whoever had the 
 
 import asyncio
 import contextlib
-from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import nats.errors
@@ -19,7 +19,6 @@ from lodestream.bus import Bus
 from lodestream.errors import LodeError, Outage
 from lodestream.flow import consumers, store
 from lodestream.flow.model import Consumer
-from lodestream.local.home import write_whole
 from lodestream.objects import Objects
 
 EVERY = 5.0
@@ -46,11 +45,24 @@ class Notes(msgspec.Struct):
     newer: Reached
 
 
-class Floors:
-    """A file that is there while an instance runs, and after it did not end in order."""
+class Place(Protocol):
+    """Where notes lie; what cannot be written leaves the last ones, which are as true as ever."""
 
-    def __init__(self, file: Path, objects: Objects):
-        self._file, self._objects = file, objects
+    async def read(self) -> bytes | None:
+        """The last notes, or as much as is left of them; None where the last end was in order."""
+
+    async def write(self, data: bytes) -> None:
+        """Put them in place of the last ones."""
+
+    async def clear(self) -> None:
+        """The end is in order."""
+
+
+class Floors:
+    """Takes the notes, and has nodes begin again after an end that was not in order."""
+
+    def __init__(self, place: Place, objects: Objects):
+        self._place, self._objects = place, objects
         self._noted = False
         self._void = False
         """Whether attempts are kept of deliveries that no longer count."""
@@ -60,7 +72,7 @@ class Floors:
 
         For the start, before any worker runs. Raises LodeError where the server refuses.
         """
-        if (notes := self._read()) is None:
+        if (notes := await self._read()) is None:
             return []
         begun = []
         for record in await store.listing(nc):
@@ -85,16 +97,16 @@ class Floors:
 
     async def note(self, nc: Client) -> None:
         """Write down how far every node is. Raises LodeError where the server does not answer."""
-        before, newer = self._read() if self._noted else None, await _reached(nc)
+        before, newer = await self._read() if self._noted else None, await _reached(nc)
         notes = Notes(before.newer if before else newer, newer)
-        with contextlib.suppress(OSError):  # the last notes are as true as ever
-            write_whole(self._file, msgspec.json.encode(notes))
+        with contextlib.suppress(OSError):
+            await self._place.write(msgspec.json.encode(notes))
             self._noted = True
 
-    def forget(self) -> None:
-        """The instance has ended in order: nothing needs to be begun again."""
+    async def forget(self) -> None:
+        """The end is in order: nothing needs to be begun again."""
         if self._noted:
-            self._file.unlink(missing_ok=True)
+            await self._place.clear()
             self._noted = False
 
     async def _forget_attempts(self) -> None:
@@ -103,13 +115,13 @@ class Floors:
                 await forget_all(self._objects)
                 self._void = False
 
-    def _read(self) -> Notes | None:
-        """None where there is no file; notes of nothing where it cannot be read."""
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=Notes)
-        except FileNotFoundError:
+    async def _read(self) -> Notes | None:
+        """Notes of nothing where they cannot be read."""
+        if (data := await self._place.read()) is None:
             return None
-        except (OSError, msgspec.MsgspecError):
+        try:
+            return msgspec.json.decode(data, type=Notes)
+        except msgspec.MsgspecError:
             return Notes({}, {})
 
 
