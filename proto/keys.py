@@ -218,6 +218,12 @@ def ledger_of(key: str) -> str:
     return "/".join(key.split("/")[:4]) + "/"
 
 
+def ledger_owner(of: str) -> tuple[str, str]:
+    """The flow and the node whose ledger this is."""
+    _, flow, node, *_ = of.split("/")
+    return flow, node
+
+
 def is_ledger(key: str) -> bool:
     """Whether this is the key of an entry or a segment of a ledger."""
     parts = key.split("/")

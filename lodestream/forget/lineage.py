@@ -5,6 +5,8 @@ import re
 import msgspec
 
 from lodestream.forget.tombs import FORGOTTEN, Forgotten, Tombstone
+from proto import ids, keys, subjects
+from proto.messages import Repeat
 
 _SHARD = re.compile(r"_s\d{4,}(-[0-9a-f]+)?\Z")
 _RECIPE = re.compile(r"_[0-9a-f]{8}\Z")
@@ -20,8 +22,8 @@ class Said(msgspec.Struct):
     sha256: str = ""
     source: str = ""
     seed: str = ""
-    repeats: str | list[msgspec.Raw] = ""
-    """A video with the same bytes; or frames, which are names only."""
+    repeats: str | list[Repeat] = ""
+    """A video with the same bytes; or frames."""
     subject: str = ""
     """Of an input that is offered once more."""
     url: str = ""
@@ -30,7 +32,8 @@ class Said(msgspec.Struct):
     value: str = ""
     object_key: str = ""
     page: str = ""
-    reason: str = ""
+    reason: str | list[str] = ""
+    recipe: str = ""
 
 
 class Lineage:
@@ -51,6 +54,10 @@ class Lineage:
         """By subject of a seed, whether all that it led to is forgotten."""
         self.keys: set[str] = set()
         """Objects that messages name."""
+        self.stale: dict[str, str] = {}
+        """Messages about other videos that hang on what is to be forgotten, by subject, and their ids: see `hangs`."""
+        self.memos: set[str] = set()
+        """Keys of what nodes remember of having made such messages."""
         self._same: dict[str, str] = {}
         """By video or content, another with the same bytes; see `root`."""
         self.origins: dict[str, Said] = {}
@@ -88,6 +95,21 @@ class Lineage:
             self.subjects.add(subject)
             self._grow(said)
         return taken
+
+    def hangs(self, subject: str, said: Said) -> bool:
+        """Whether a message says of a frame that it repeats one to be forgotten, or was made from such a message.
+
+        It goes, and is to be made again; what it is about stays.
+        """
+        names = isinstance(said.repeats, list) and any(
+            ids.media_of_frame(repeat.frame) in self.media for repeat in said.repeats
+        )
+        if not names and said.cause not in self.stale:
+            return False
+        self.stale[subject] = said.id
+        if not names:
+            self.memos.add(keys.memo(subjects.parse(subject).type, said.recipe, self.stale[said.cause]))
+        return True
 
     def finish(self) -> None:
         """At the end of a reading: a seed that was nothing but the address of what is forgotten goes with it."""

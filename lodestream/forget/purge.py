@@ -27,7 +27,12 @@ CHUNK = 20_000
 async def purge(
     bus: Bus, objects: Objects, lineage: Lineage, found: Found, held: Iterable[Stat], manifests: Iterable[str]
 ) -> None:
-    """Erase the messages, then remove the objects. Raises LodeError and Outage; done again, it goes on."""
+    """Erase the messages, then remove the objects. Raises LodeError and Outage; done again, it goes on.
+
+    What nodes remember of messages that are to be made again is found by these, so it goes before them.
+    """
+    for key in lineage.memos:
+        await objects.delete(key)
     for stream in sorted(found.messages, key=lambda name: name != subjects.SEEDS):
         await _erase(bus, stream, found.messages[stream])
     for key in manifests:

@@ -53,6 +53,8 @@ async def survey(bus: Bus, lineage: Lineage) -> Found:
                 if lineage.take(msg.subject, said):
                     found.add(stream, msg.metadata.sequence.stream, said.type or "unreadable")
                     wishes.add(said)
+                elif lineage.hangs(msg.subject, said):
+                    found.add(stream, msg.metadata.sequence.stream, f"{said.type} to be made again")
         lineage.finish()
         if lineage.size == before:
             break

@@ -9,6 +9,7 @@ import nats.errors
 from lodestream.bus import Bus
 from lodestream.errors import LodeError, Outage
 from lodestream.forget import tombs
+from lodestream.forget.owing import offer_owing
 from lodestream.forget.plan import Plan, look
 from lodestream.forget.purge import purge
 from lodestream.forget.tombs import Forgotten, Tombstone
@@ -32,6 +33,7 @@ async def forget(bus: Bus, objects: Objects, plan: Plan, *, again: bool = False)
     plan.stone.again, plan.stone.gone = again, False
     await tombs.write(objects, bus, plan.stone)
     await _clear(bus, objects, plan)
+    await offer_owing(bus, objects, plan.stone)
     plan.stone.gone = True
     if again:
         await tombs.remove(objects, bus, plan.stone)
@@ -58,6 +60,7 @@ async def sweep(bus: Bus, objects: Objects) -> list[str]:
             late = await look(bus, objects, stone)
             if late.found or late.objects or late.manifests:
                 await _clear(bus, objects, late)
+                await offer_owing(bus, objects, stone)
                 said.append(f"forgot what had come late of {stone.kind} {stone.ident}")
             stone.sweeps = sum(stone.age > age for age in SWEEPS)
             await tombs.write(objects, bus, stone)

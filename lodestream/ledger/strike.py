@@ -70,3 +70,25 @@ def _without(verdict: bytes, names: Names) -> bytes:
         if repeat.frame and names(ids.media_of_frame(repeat.frame)):
             repeat.frame = ""
     return msgspec.json.encode(said)
+
+
+async def owing(objects: Objects, ledger: str) -> list[Judged]:
+    """The shards whose last verdict says that a frame repeats one that was struck out. Raises Outage."""
+    found: dict[str, Judged] = {}
+    for prefix in (keys.ledger_segments(ledger), keys.ledger_entries(ledger)):
+        async for stat in objects.list(prefix):
+            if keys.is_ledger(stat.key):
+                await _owing(objects, stat.key, found)
+    return list(found.values())
+
+
+async def _owing(objects: Objects, key: str, found: dict[str, Judged]) -> None:
+    try:
+        said = (await without_rows(objects, key)).said()
+    except (Broken, KeyError):
+        return
+    for judged, verdict in said:
+        if judged.entity and any(not repeat.frame for repeat in read_verdict(verdict).repeats):
+            found[judged.entity] = judged
+        else:
+            found.pop(judged.entity, None)

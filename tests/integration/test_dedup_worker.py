@@ -17,6 +17,8 @@ from lodestream.bus import Bus, Publisher, connect
 from lodestream.flow.deploy import deploy
 from lodestream.flow.lint import lint
 from lodestream.flow.store import load_deployed
+from lodestream.forget.plan import plan
+from lodestream.forget.work import forget
 from lodestream.objects import Objects, open_objects
 from lodestream.process import NATS_URL, OBJECTS, WORK
 from lodestream.streams import ensure_streams
@@ -131,6 +133,36 @@ async def test_killed_at_random_workers_say_what_a_run_without_kills_says(world:
     assert {k: (v.unique, v.repeats) for k, v in wild.items()} == {k: (v.unique, v.repeats) for k, v in calm.items()}
     assert sum(len(each.unique) for each in calm.values()) < 70
     assert await world.dead() == 0
+
+
+@pytest.mark.timeout(200)
+async def test_what_repeated_a_forgotten_video_is_judged_and_said_again(world: World) -> None:
+    objects = world.objects
+    shards = [await shard(objects, "web-first", [1, 2, 3]), await shard(objects, "web-second", [4, 1, 2, 5])]
+    shards.append(await shard(objects, "web-third", [1, 3, 4]))
+    recipe = await world.flow("some")
+    await world.offer("some", recipe, shards)
+    with world.worker():
+        await eventually(lambda: _many(world, "some", 3), 60)
+        before = await world.said("some")
+        assert [each.unique for each in _in_order(before)] == [[0, 1, 2], [0, 3], []]
+        what = await plan(world.bus, objects, "web-first")
+        assert what.found.kinds["FLOW_some"]["unique to be made again"] == 2
+        await forget(world.bus, objects, what)
+        await eventually(lambda: _many(world, "some", 2), 60)
+        assert "web-first" not in str(await world.said("some"))
+        assert [each.unique for each in _in_order(await world.said("some"))] == [[0, 1, 2, 3], [1]]
+    assert await world.dead() == 0
+
+
+async def shard(objects: Objects, media: str, scenes: Sequence[int]) -> Shard:
+    """A video with some scenes."""
+    jpegs = [jpeg(np.asarray(scene(number, (160, 90)))) for number in scenes]
+    return await put_shard(objects, jpegs, media=media, width=160, height=90)
+
+
+def _in_order(said: dict[str, Unique]) -> list[Unique]:
+    return [each for media in ("first", "second", "third") for each in said.values() if media in each.media_id]
 
 
 @pytest.mark.timeout(200)
