@@ -140,7 +140,7 @@ async def gather(bus: Bus, stack: Stack, state: State, only: str = "") -> Status
             *_process_problems(state),
             *([] if counted else [CATALOG_SILENT]),
             *(p for flow in flows for p in _flow_problems(flow)),
-            *_triton_problems(stack, state, flows),
+            *triton_problems(stack, state, flows),
             *_disk_problems(disk),
         ],
     )
@@ -291,7 +291,7 @@ def _flow_problems(flow: FlowStatus) -> list[str]:
     return said
 
 
-def _triton_problems(stack: Stack, state: State, flows: list[FlowStatus]) -> list[str]:
+def triton_problems(stack: Stack, state: State, flows: list[FlowStatus]) -> list[str]:
     """What keeps Triton from running, where something waits for it."""
     waits = any(TRITON.title() in node.waits_for for flow in flows for node in flow.nodes)
     runs = any(process.name == TRITON for process in state.processes)

@@ -21,6 +21,8 @@ import nats
 import pytest
 
 from lodestream.demo.clips import Clip
+from lodestream.local import Home
+from lodestream.local.triton import lacks
 from tests.support.cli import Ended, read_terminal, run_lode
 from tests.support.servers import program
 
@@ -228,7 +230,7 @@ def test_the_catalog_is_rebuilt_as_it_was(mined: Lode, home: Path) -> None:
     assert list((home / "objects").rglob("*.parquet"))
 
 
-def test_env_is_enough_for_other_clients(mined: Lode) -> None:
+def test_env_is_enough_for_other_clients(mined: Lode, home: Path) -> None:
     exports = mined("env", "--shell").stdout
     call = 'eval "$EXPORTS"; test -d "$LODE_HOME" && echo "$NATS_URL $NATS_USER ${#NATS_PASSWORD}"'
     ended = subprocess.run(["bash", "-c", call], env={"EXPORTS": exports}, capture_output=True, text=True, check=True)
@@ -241,6 +243,7 @@ def test_env_is_enough_for_other_clients(mined: Lode) -> None:
          "\n".join(duckdb)], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert check.stdout.splitlines()[-1:] == ["1"], check.stderr  # a slow machine is shown a progress bar above
+    assert f"InferenceServerClient({Home(home).triton()!r})" in mined("env").stdout
 
 
 def test_no_other_command_prints_a_secret(mined: Lode, home: Path) -> None:
@@ -255,6 +258,7 @@ def test_no_other_command_prints_a_secret(mined: Lode, home: Path) -> None:
 def test_doctor_finds_nothing_wrong(mined: Lode) -> None:
     found = {finding["what"]: finding for finding in json.loads(mined("doctor", "--json").stdout)}
     assert found["instance"]["verdict"] == found["objects"]["verdict"] == found["catalog"]["verdict"] == "ok"
+    assert found["triton"]["verdict"] == ("note" if lacks() else "ok")
 
 
 def test_doctor_compares_objects_and_has_damaged_ones_made_again(mined: Lode, home: Path) -> None:

@@ -10,8 +10,14 @@ from lodestream.job import Parts
 from lodestream.local import Home, triton, tritonserver
 from lodestream.local.child import Program
 from lodestream.local.late import start_late
+from lodestream.local.state import Process as ProcessState
+from lodestream.local.state import State
 from lodestream.local.table import process_table
 from lodestream.process import Process
+from lodestream.stack import LocalStack
+from lodestream.status import FlowStatus, NodeStatus, triton_problems
+
+OFF = "Triton does not run, or not yet"
 
 
 @pytest.fixture
@@ -86,3 +92,17 @@ async def test_a_late_program_is_started_once_when_what_it_needs_is_there(
     (tmp_path / "file").touch()
     await asyncio.wait_for(task, 30)
     assert started == ["there", "later"]
+
+
+@pytest.mark.parametrize(("waits_for", "running", "said"), [(OFF, [], 1), (OFF, ["triton"], 0), ("the disk", [], 0)])
+def test_status_says_what_installs_it_where_something_waits_for_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch, waits_for: str, running: list[str], said: int
+) -> None:
+    monkeypatch.setattr(triton, "COMPLETE", home.root / "nothing")
+    node = NodeStatus(name="boxes", type="detect", paused=False, waits_for=waits_for)
+    more = {"messages": 0, "bytes": 0, "max_bytes": 0, "last_seq": 0, "catalog_behind": 0}
+    flow = FlowStatus(flow="cats", at="", nodes=[node], **more)
+    state = State(pid=1, since="", processes=[ProcessState(name=name) for name in running])
+    problems = triton_problems(LocalStack(home), state, [flow])
+    assert len(problems) == said
+    assert all("lode models pull" in problem for problem in problems)
