@@ -54,7 +54,8 @@ def run_all(folder: Path, names: Sequence[str], write: bool) -> int:
     if figures:
         output.print_table(["what", "ratio", "target", "", "measured"], [_row(figure) for figure in figures], fold=True)
     if write and not failed:
-        (folder / RESULTS).write_text(document(figures, files if names else []))
+        page = folder / RESULTS
+        page.write_text(document(figures, page.read_text() if names and page.exists() else ""))
         output.note(f"Kept in {folder / RESULTS}.")
     return 1 if failed or not all(figure.good for figure in figures) else 0
 
@@ -83,20 +84,22 @@ def _row(figure: Figure) -> list[output.Cell]:
     return [figure.what, round(figure.ratio, 3), figure.wanted, mark, figure.detail]
 
 
-def document(figures: Sequence[Figure], files: Sequence[Path]) -> str:
-    """RESULTS.md: when, where and by which command, and the table."""
-    names = "".join(f" {_name(file)}" for file in files)
-    rows = [f"| {f.what} | {f.ratio:.3f} | {f.wanted} | {'yes' if f.good else 'no'} | {f.detail} |" for f in figures]
+def document(figures: Sequence[Figure], before: str = "") -> str:
+    """RESULTS.md: when, where and by which command, and the table; rows of `before` that were not measured stay."""
+    rows = {line.split(" | ")[0].strip("| "): line for line in before.splitlines() if line.startswith("| ")}
+    rows.pop("what", None)
+    for f in figures:
+        rows[f.what] = f"| {f.what} | {f.ratio:.3f} | {f.wanted} | {'yes' if f.good else 'no'} | {f.detail} |"
     return "\n".join(
         [
             "# What was measured",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. Written by `./lode bench{names} --write`.",
+            f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. Written by `./lode bench --write`.",
             "Each figure is a ratio of two things measured in turns in one run, so it holds on other machines.",
             "",
             "| what | ratio | target | met | measured |",
             "|---|---|---|---|---|",
-            *rows,
+            *rows.values(),
             "",
         ]
     )

@@ -240,6 +240,10 @@ def test_figures_know_which_way_is_good() -> None:
     cost = figure({"what": "decode", "ratio": 0.9, "target": 0.65, "cost": True, "detail": "9 s"})
     assert (speed.good, cost.good) == (True, False)
     assert (speed.wanted, cost.wanted) == ("at least 0.8", "at most 0.65")
-    page = document([speed, cost], [])
+    page = document([speed, cost])
     assert "| decode | 0.900 | at most 0.65 | no | 9 s |" in page
     assert "`./lode bench --write`" in page
+    newer = document([figure({"what": "hop", "ratio": 1.2, "target": 0.8})], page)
+    assert "| hop | 1.200 |" in newer
+    assert "| hop | 0.900 |" not in newer
+    assert "| decode | 0.900 | at most 0.65 | no | 9 s |" in newer, "it was not measured again"
