@@ -109,24 +109,25 @@ SOURCES = View(
     """
     with passed_on as (select distinct w.flow, w.node, u.kind from main.flow_wires w
       join history.counts u on u.flow = w.flow and u.node = w.upstream and u.port = w.port where u.kind <> 'rejected'),
-    current as (from history.counts anti join history.superseded using (flow, node, recipe) where source <> ''),
-    first as (from current anti join passed_on using (flow, node, kind) anti join history.seeing using (flow, node)),
-    seen as (select flow, source, sum(frames) filter (kind = 'kept') as kept,
-        sum(frames) filter (kind = 'unique') as uniques, sum(frames) filter (kind = 'boxes') as boxed
-      from current semi join (from history.seeing where last) using (flow, node, kind) group by flow, source),
+    told as materialized (select c.*, p.flow is null and s.flow is null as first, coalesce(s.last, false) as last
+      from history.counts c anti join history.superseded using (flow, node, recipe)
+      left join passed_on p using (flow, node, kind)
+      left join (select flow, node, bool_and(last) as last from history.seeing group by flow, node) s using (flow, node)
+      where source <> ''),
     reasons as (select flow, source, map_from_entries(list((reason, n) order by n desc, reason)) as rejected_by_reason
-      from (select flow, source, reason, sum(messages)::bigint as n from first where kind = 'rejected' group by all)
-      group by flow, source)
-    select flow, source, coalesce(sum(messages) filter (kind = 'candidate'), 0)::bigint as candidates,
-      coalesce(sum(messages) filter (kind = 'record'), 0)::bigint as records,
-      coalesce(sum(messages) filter (kind = 'media'), 0)::bigint as fetched,
-      coalesce(sum(messages) filter (kind = 'rejected'), 0)::bigint as rejected,
+      from (select flow, source, reason, sum(messages)::bigint as n from told where first and kind = 'rejected'
+        group by all) group by flow, source)
+    select flow, source, coalesce(sum(messages) filter (first and kind = 'candidate'), 0)::bigint as candidates,
+      coalesce(sum(messages) filter (first and kind = 'record'), 0)::bigint as records,
+      coalesce(sum(messages) filter (first and kind = 'media'), 0)::bigint as fetched,
+      coalesce(sum(messages) filter (first and kind = 'rejected'), 0)::bigint as rejected,
       coalesce(any_value(rejected_by_reason), map {}::map(varchar, bigint)) as rejected_by_reason,
-      coalesce(sum(bytes), 0)::bigint as bytes, coalesce(sum(frames), 0)::bigint as frames,
-      coalesce(any_value(kept), 0)::bigint as kept, coalesce(any_value(uniques), 0)::bigint as uniques,
-      coalesce(any_value(boxed), 0)::bigint as boxed, max("at") as last_at
-    from first left join reasons using (flow, source) left join seen using (flow, source)
-    group by flow, source order by flow, source
+      coalesce(sum(bytes) filter (first), 0)::bigint as bytes,
+      coalesce(sum(frames) filter (first), 0)::bigint as frames,
+      coalesce(sum(frames) filter (last and kind = 'kept'), 0)::bigint as kept,
+      coalesce(sum(frames) filter (last and kind = 'unique'), 0)::bigint as uniques,
+      coalesce(sum(frames) filter (last and kind = 'boxes'), 0)::bigint as boxed, max("at") as last_at
+    from told left join reasons using (flow, source) group by flow, source order by flow, source
     """,
     {
         "source": "site that videos come from",
