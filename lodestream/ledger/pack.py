@@ -28,7 +28,7 @@ class Broken(Exception):
 class Verdict(msgspec.Struct, omit_defaults=True):
     """What was said of one shard."""
 
-    unique: list[int]
+    unique: list[int] = []
     broken: list[int] = []
     repeats: list[Repeat] = []
 

@@ -7,14 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lodestream.bus import connect
-from lodestream.errors import Postpone
+from lodestream.errors import Outage, Postpone
 from lodestream.ledger.pack import Verdict
 from lodestream.ledger.strike import mentions, strike
+from lodestream.objects import Objects
 from lodestream.streams import ensure_streams
 from proto import keys
 from services.dedup import project as projects
@@ -211,6 +213,40 @@ async def test_a_ledger_that_was_removed_does_not_come_back(nats, store, form, t
             said = await other.one_by_one(asks)
         assert kept(asks, said) == brute(asks)
         assert await stale.judge(asks[3:6]) == said[3:6]
+
+
+class Flaky:
+    """A store that is away at every third write: what was to be stored may be there nevertheless."""
+
+    def __init__(self, objects: Objects):
+        self._objects, self._writes = objects, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objects, name)
+
+    async def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
+        """See Objects."""
+        self._writes += 1
+        if self._writes % 3 == 1:
+            raise Outage("away before")
+        made = await self._objects.create(key, data)
+        if self._writes % 3 == 2:
+            raise Outage("away after")
+        return made
+
+
+async def test_an_outage_of_the_store_is_one_and_changes_no_verdict(nats, store, form, tmp_path, small) -> None:
+    asks, outages = shards(10), 0
+    async with owner(nats, store, tmp_path, form) as one:
+        one.project._log._objects = Flaky(one.objects)  # type: ignore[assignment]
+        said = list[Verdict]()
+        while len(said) < len(asks):
+            try:
+                said += await one.judge(asks[len(said) : len(said) + 3])
+            except Outage:
+                outages += 1
+    assert outages > 5
+    assert kept(asks, said) == brute(asks)
 
 
 async def test_a_damaged_entry_counts_as_not_seen_and_is_said(nats, form, tmp_path, capsys) -> None:
