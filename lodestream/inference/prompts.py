@@ -36,15 +36,16 @@ class Prompts:
 
     async def vectors(self, job: Job, model: Installed, texts: Sequence[str]) -> np.ndarray:
         """A row of length 1 (float32) for each text. Raises Outage, also where the model gives no number for one."""
-        async with self._turn:
-            if await self._read(job, model, texts):
-                async with job.parts.leases.hold(EMBED, model.text, job.parked):
-                    if unknown := await self._read(job, model, texts):
-                        await self._learn(job, model, unknown)
-            rows = [self._known[model.text, text] for text in texts]
-            while len(self._known) > MOST:
-                del self._known[next(iter(self._known))]
-        return np.stack(rows)
+        while unknown := [text for text in texts if (model.text, text) not in self._known]:
+            async with self._turn:
+                if await self._read(job, model, unknown):
+                    async with job.parts.leases.hold(EMBED, model.text, job.parked):
+                        if unread := await self._read(job, model, unknown):
+                            await self._learn(job, model, unread)
+        rows = np.stack([self._known[model.text, text] for text in texts])
+        while len(self._known) > MOST:
+            del self._known[next(iter(self._known))]
+        return rows
 
     async def _read(self, job: Job, model: Installed, texts: Sequence[str]) -> list[str]:
         """Those that are not known, nor kept."""

@@ -1,5 +1,6 @@
 """The filter on a real Triton server, with the stand-in for SigLIP 2, on pictures whose things are known."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,24 @@ async def test_a_laxer_measure_embeds_the_frames_that_it_lets_through_and_no_mor
     assert at.asked.rows == {TEXT: 1, IMAGE: 3}
     assert 0 in made.kept
     assert None not in made.scores[RED]
+
+
+async def test_what_is_known_needs_no_model_while_triton_hangs_on_something_else(
+    at: Filtering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = await put(at.parts, [RED_BALL, BLUE_SQUARE])
+    await at(shard, keep=[RED, "a ball"])
+    asked = asyncio.Event()
+
+    async def hangs(*_: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(at.asked, "infer", hangs)
+    stuck = asyncio.create_task(at(shard, keep=[BLUE]))
+    await asked.wait()
+    assert (await at(shard, keep=["a ball"])).kept == [0]
+    stuck.cancel()
 
 
 async def test_a_broken_jpeg_in_a_batch_drops_that_frame_only(at: Filtering) -> None:
