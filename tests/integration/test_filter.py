@@ -89,6 +89,14 @@ async def test_the_probability_is_the_sigmoid_of_the_scaled_cosine(at: Filtering
     assert cosine[0] > cosine[1] + 0.3
 
 
+async def test_a_prompt_in_capitals_is_the_same_and_a_long_one_is_cut(at: Filtering) -> None:
+    shard = await put(at.parts, [RED_BALL, BLUE_SQUARE])
+    plain, loud, long = RED, RED.upper(), RED + " on the" * 40
+    made = await at(shard, keep=[plain, loud, long])
+    assert made.scores[plain] == made.scores[loud]
+    assert made.kept == [0]
+
+
 async def test_only_frames_that_pass_the_measures_are_shown_to_the_model(at: Filtering) -> None:
     shard = await put(at.parts, [RED_BALL, BLURRED, DARK, RED_BALL])
     made = await at(shard, keep=[RED], min_sharpness=20)
