@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from lodestream.bus import connect
 from lodestream.errors import Outage, Postpone
+from lodestream.flow.removal import free
 from lodestream.ledger.pack import Verdict
 from lodestream.ledger.strike import mentions, strike
 from lodestream.objects import Objects
@@ -247,6 +249,17 @@ async def test_an_outage_of_the_store_is_one_and_changes_no_verdict(nats, store,
                 outages += 1
     assert outages > 5
     assert kept(asks, said) == brute(asks)
+
+
+async def test_what_a_purged_flow_has_had_is_new_to_the_next_one_of_its_name(nats, store, form, tmp_path) -> None:
+    asks, namesake = shards(11)[:3], replace(form, flow=form.flow + "s")
+    for each in (form, namesake):
+        async with owner(nats, store, tmp_path, each) as one:
+            await one.judge(asks)
+            await free(one.objects, form.flow)
+    async with owner(nats, store, tmp_path, form) as one:
+        assert await one.objects_of(form, str) == []
+        assert len(await one.objects_of(namesake, keys.ledger_entries)) == 1
 
 
 async def test_a_damaged_entry_counts_as_not_seen_and_is_said(nats, form, tmp_path, capsys) -> None:

@@ -47,6 +47,16 @@ async def test_a_plan_changes_nothing(made: World) -> None:
     assert [stone async for stone in tombs.standing(made.objects)] == []
 
 
+async def test_what_filters_and_detectors_said_of_its_frames_goes(made: World) -> None:
+    for ident in (ONE, THREE):
+        await made.looked_at("cats", ident)
+    await made.forget(ONE)
+    assert await made.traces(ONE, TWO, SAME) == []
+    left = [where for where in await made.messages() if ".filter." in where or ".dedup." in where]
+    assert len(left) == 2
+    assert all(THREE in where for where in left)
+
+
 async def test_frames_go_out_of_the_ledgers_of_every_project(made: World) -> None:
     for flow in ("cats", "dogs"):
         await made.judged(flow, ONE, THREE)

@@ -16,7 +16,20 @@ from lodestream.memo import Made, Manifest, sealed
 from lodestream.objects import Objects, open_objects
 from lodestream.streams import BASE, ensure_stream, ensure_streams
 from proto import ids, keys, subjects
-from proto.messages import Candidate, DeadLetter, Listing, Media, Message, Rejected, Repeat, Seed, Shard, encode
+from proto.messages import (
+    Candidate,
+    DeadLetter,
+    Kept,
+    Listing,
+    Media,
+    Message,
+    Rejected,
+    Repeat,
+    Seed,
+    Shard,
+    Unique,
+    encode,
+)
 from tests.support.cli import flow_stream
 
 RECIPE = "aaaaaaaa"
@@ -94,6 +107,17 @@ class World:
             input_subject=cause, input=encode(candidate(ident, "s")).decode()
         )  # fmt: skip
         await self._store(subjects.dead(flow, "fetch", "fetch", ident), encode(said))
+
+    async def looked_at(self, flow: str, ident: str) -> None:
+        """What a filter and a dedup say of a video's one shard."""
+        name = ids.shard_id(ident, 0)
+        subject = subjects.output(flow, "extract", "extract", "shards", ids.entity(name, RECIPE))
+        data = (await self.bus.nc.jetstream().get_last_msg(subjects.stream(flow), subject)).data or b""
+        shard = msgspec.json.decode(data, type=Shard)
+        about = {"id": name, "recipe": RECIPE, "media_id": ident, "source": shard.source, "shard": shard}
+        kept = await self.say(flow, "filter", "kept", Kept(**about, kept=[], reason=["dark"], detail=["dark"]), subject)
+        repeat = Repeat(index=0, frame=ids.frame_id(ident, 0), similarity=1, by="phash")
+        await self.say(flow, "dedup", "unique", Unique(**about, unique=[], repeats=[repeat]), kept)
 
     async def judged(self, flow: str, one: str, other: str) -> None:
         """A ledger: a frame of each was kept, and another of the second repeats that of the first."""
