@@ -179,7 +179,8 @@ def _judged(row: Row) -> Cell:
     score = "" if row["score"] is None else f"{row['score']:.3g} {row['prompt']}"
     if row["kept"]:
         return cell(row, score, tone="good")
-    return cell(row, row["detail"] or f"{row['reason']} {score}".strip(), tone="bad")
+    detail = str(row["detail"]).removeprefix(row["reason"]).lstrip(": ")  # the reason stands above
+    return cell(row, detail or score or row["reason"], tone="bad")
 
 
 def _value(reason: str) -> str:

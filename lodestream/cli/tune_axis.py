@@ -33,11 +33,11 @@ def _even(low: float, high: float) -> list[float]:
 
 
 def _powers(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, 20 ..."""
+    """1, 2, 5, 10, 20 ...; before them 0 where there are values under the first."""
     first = math.floor(math.log10(max(low, high / 10**DEEP)))
     steps = [digit * 10.0**power for power in range(first, math.ceil(math.log10(high)) + 1) for digit in (1, 2, 5)]
     shown = [start for start, end in pairwise(steps) if end > max(low, high / 10**DEEP) and start < high]
-    return [float(f"{start:.1g}") for start in shown]
+    return [*([0.0] if low < shown[0] else []), *(float(f"{start:.1g}") for start in shown)]
 
 
 def _round_up(step: float) -> float:

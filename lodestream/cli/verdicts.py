@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lodestream.cli.instance import Ask
 
 SAID = "flow, node, node_type, port, shard_id, recipe, seq"
-JUDGED = f"select {SAID}, kept, reason, score, prompt from judged where {{where}}"
+JUDGED = f"select {SAID}, kept, reason, detail, score, prompt from judged where {{where}}"
 UNIQUES = f"select {SAID} from uniques where {{where}}"
 DUPLICATES = f"select {SAID}, repeats, similarity, method from duplicates where {{where}}"
 LOOKS = f"""select {SAID}, model, shard_key, byte_offset[frame] as byte_offset, byte_length[frame] as byte_length,
@@ -64,7 +64,7 @@ def seen(kind: str, f: dict[str, Any]) -> list[str]:
             count = plural(f["boxes"], "box", "boxes")
             return [f"{count} in {f['boxed']} of {plural(f['frames'], 'frame')}, by {f['model']}"]
         case "kept" | "dropped":
-            return [f["reason"], "" if f["score"] is None else f"{f['prompt']}: {f['score']:.2f}"]
+            return [f["detail"] or f["reason"], "" if f["score"] is None else f"{f['prompt']}: {f['score']:.2f}"]
         case "repeat":
             return [f"of {f['repeats'] or 'a frame that was forgotten'}, {f['similarity']:.3f} by {f['method']}"]
         case "looked at":

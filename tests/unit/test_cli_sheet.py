@@ -39,7 +39,7 @@ def test_what_is_kept_and_dropped_with_reasons_and_scores(home: Path, tmp_path: 
     kept = captions(page, "kept")
     assert kept[0] == [["v0", "0:00.000", "0.93 a red ball"]]
     assert kept[-1] == [["v2", "0:05.000", "0.31 a red ball"]]
-    assert captions(page, "below")[0] == [["v0", "0:06.000", "below threshold 0.27"]]
+    assert captions(page, "below")[0] == [["v0", "0:06.000", "0.27"]]
 
 
 def test_a_few_are_spread_over_the_scores(home: Path, tmp_path: Path) -> None:
