@@ -106,7 +106,7 @@ class Triton:
     def _drop(self, loaded: Signature, *, anew: bool = False) -> None:
         """Have it loaded once more, `anew` where it is broken, unless that was done meanwhile."""
         known = self._models.get(loaded.model)
-        if known and known.done() and not known.exception() and known.result() is loaded:
+        if known and known.done() and not known.cancelled() and not known.exception() and known.result() is loaded:
             if anew:
                 self._take_less(loaded, self._batch(loaded) // 2)
             self._begin(loaded.model, anew)
@@ -123,7 +123,7 @@ class Triton:
     ) -> Arrays:
         import numpy as np
 
-        count = model.check(inputs, outputs)
+        count = model.check(inputs, [*outputs, *shapes])
         model.expect(shapes)
         if not count:
             return model.nothing(outputs)
