@@ -1,7 +1,10 @@
 """Where an instance's Triton is, and what is said where it is not."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -106,3 +109,15 @@ def test_status_says_what_installs_it_where_something_waits_for_it(
     problems = triton_problems(LocalStack(home), state, [flow])
     assert len(problems) == said
     assert all("lode models pull" in problem for problem in problems)
+
+
+def test_nothing_of_it_is_imported_before_somebody_infers() -> None:
+    code = """
+        import sys
+        import lodestream.worker, lodestream.inference.client
+        from lodestream.registry import node_types
+        node_types()
+        print(sorted({name.partition(".")[0] for name in sys.modules} & {"grpc", "tritonclient", "numpy", "google"}))
+    """
+    ended = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
