@@ -10,7 +10,7 @@ from lodestream.errors import LodeError, Malformed, Reject
 from lodestream.inference import ACCESS
 from lodestream.job import Job, Parts
 from lodestream.node import Node, Output, Settings, setting
-from proto import ids, keys, subjects
+from proto import keys, subjects
 from proto.messages import Kept, Shard, Unique, chosen
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ async def dedup(message: Shard | Kept | Unique, job: Job) -> AsyncIterator[Outpu
 
 def _why(verdict: "Verdict") -> tuple[str, str]:
     """Why nothing is new."""
-    repeats, broken = len(verdict.repeats), len(verdict.broken)
-    detail = f"{repeats} repeat frames of {len({ids.media_of_frame(r.frame) for r in verdict.repeats})} videos"
-    return ("all duplicates", detail) if repeats else ("no frame to judge", f"{broken} are broken")
+    if verdict.repeats:
+        return "all duplicates", f"{len(verdict.repeats)} repeat frames that were kept before"
+    return "no frame to judge", f"{len(verdict.broken)} are broken"
 
 
 @asynccontextmanager

@@ -17,8 +17,9 @@ from services.catalog.tables import DEAD, TABLES
 from tests.faults.instance import Instance
 from tests.support.video import pixels
 
-PASSING = {"seq", "at", "worker", "attempts", "deliveries", "traceback", "input_seq"}
-"""Columns that tell when and where something was done, not what."""
+PASSING = {"seq", "at", "worker", "attempts", "deliveries", "traceback", "input_seq", "repeats"}
+"""Columns that tell when and where something was done, not what; `repeats`: which of several alike a frame repeats
+is said of those that were looked at together."""
 KEYS = {"seeds": "seed_id", "candidates": "media_id", "listings": "seed_id", "media": "media_id", "shards": "shard_id"}
 """What must be there once in each table of history, for one node and recipe."""
 MANIFEST = ("type", "recipe", "input", "outputs", "rejected")
@@ -55,6 +56,7 @@ async def reap(instance: Instance, clips: dict[str, Clip]) -> Harvest:
         _read_tables(tables, harvest)
         await _check_frames(tables, instance, clips, harvest)
         _check_media(tables, harvest)
+        _check_repeats(tables, harvest)
     return harvest
 
 
@@ -108,6 +110,13 @@ def _check_media(tables: duckdb.DuckDBPyConnection, harvest: Harvest) -> None:
     for key, *stated in tables.execute("select object_key, bytes, sha256 from main.media").fetchall():
         if harvest.objects.get(key) != tuple(stated):
             harvest.wrong.append(f"{key} is {harvest.objects.get(key)}, and its message says {stated}")
+
+
+def _check_repeats(tables: duckdb.DuckDBPyConnection, harvest: Harvest) -> None:
+    """What a frame repeats is a frame that is there, and that is new to the flow."""
+    odd = """select frame_id, repeats from duplicates d where not exists
+        (from uniques u where u.flow = d.flow and u.node = d.node and u.frame_id = d.repeats)"""
+    harvest.wrong += _listed("repeats what is none", map(repr, tables.execute(odd).fetchall()))
 
 
 async def _check_frames(

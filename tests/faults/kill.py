@@ -34,7 +34,7 @@ from tests.faults.harvest import Harvest, differences, reap
 from tests.faults.instance import PATIENCE, Instance
 from tests.faults.powercut import watched
 from tests.faults.smallsite import SmallSite, small_site
-from tests.faults.strikes import Killer, Strike, plan
+from tests.faults.strikes import DECK, ON_MINIO, Killer, Strike, plan
 from tests.support.servers import start_minio
 
 NAME = "kill"
@@ -95,9 +95,9 @@ class Run:
                 for wave in self._waves():
                     for seed in wave:
                         await self.killer.publish(seed)
-                    await self._until_idle(bus, QUIET_S + KILL_S * len(strikes), killing)
+                    await until_rest(bus, QUIET_S + KILL_S * len(strikes), killing)
                 await asyncio.wait([killing], timeout=PATIENCE)
-                await self._until_idle(bus, QUIET_S, killing)
+                await until_rest(bus, QUIET_S, killing)
             finally:
                 self.finished = killing.done()
                 killing.cancel()
@@ -127,20 +127,6 @@ class Run:
         groups = (paths[start : start + LINES] for start in range(0, len(paths), LINES))
         return ["\n".join(self.site.base + path for path in group).encode() for group in groups]
 
-    async def _until_idle(self, bus: Bus, limit: float, killing: "asyncio.Task[None]") -> None:
-        deadline = time.monotonic() + limit
-        while True:
-            if killing.done():
-                killing.result()
-            try:
-                async for _ in until_idle(bus, NAME, deadline - time.monotonic()):
-                    pass
-                return
-            except (LodeError, nats.errors.Error, OSError):
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.2)
-
     async def _count(self, bus: Bus) -> None:
         """Count messages in the flow's stream, and how often they are delivered to its nodes, until cancelled."""
         while True:
@@ -156,6 +142,22 @@ class Run:
     def deliveries(self) -> int:
         """Messages handed to nodes, as far as is known."""
         return sum(self.given.values())
+
+
+async def until_rest(bus: Bus, limit: float, killing: "asyncio.Task[None]") -> None:
+    """Wait until the flow is idle, whatever is away meanwhile. Raises what ends the killing, or LodeError."""
+    deadline = time.monotonic() + limit
+    while True:
+        if killing.done():
+            killing.result()
+        try:
+            async for _ in until_idle(bus, NAME, deadline - time.monotonic()):
+                pass
+            return
+        except (LodeError, nats.errors.Error, OSError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
 
 
 @contextmanager
@@ -188,7 +190,7 @@ async def run(
                 wanted = await reap(target, site.clips())
             with instance(Path(name) / "killed", minio, ack_wait) as target:
                 under = Run(target, site)
-                strikes = plan(seed, kills, minio)
+                strikes = plan(seed, kills, ON_MINIO if minio else DECK)
                 await under.mine(strikes, quiet.messages)
                 await asyncio.to_thread(target.stop)
                 wrong = [f"undisturbed: {what}" for what in wanted.wrong]

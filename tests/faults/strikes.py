@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import nats.errors
@@ -20,8 +21,10 @@ from tests.faults.powercut import UNSYNCED, Disk
 DECK = {"worker": 40, "child": 22, "nats": 13, "catalog": 9, "supervisor": 8, "guard": 4, "power": 4}
 """Of 100 strikes. `child`: what a worker has started, its zygote included; `guard`: the supervisor's parent;
 `power`: everything at once, and what the NATS server had not synced is lost."""
-MINIO = {"minio": 12}
-"""More of them, where that is the object store."""
+ON_MINIO = DECK | {"minio": 12}
+"""Where that is the object store."""
+SEEING = {"worker": 50, "triton": 20, "nats": 12, "supervisor": 8, "power": 6, "catalog": 4}
+"""Where frames are looked at."""
 FIRST, LAST = 0.02, 0.96
 """Shares of all messages between which strikes fall."""
 LOOK_EVERY = 0.02
@@ -41,14 +44,16 @@ class Strike(NamedTuple):
     """Which of the processes of that kind, from 0 to 1."""
 
 
-def plan(seed: int, count: int, minio: bool) -> list[Strike]:
-    """About `count` strikes, one power cut at least. The same seed plans the same."""
+def plan(seed: int, count: int, deck: Mapping[str, int] = DECK, first: float = FIRST) -> list[Strike]:
+    """About `count` strikes from share `first` of all messages on, one power cut at least.
+
+    The same seed plans the same.
+    """
     chance = random.Random(seed)
-    deck = DECK | (MINIO if minio else {})
     whole = sum(deck.values())
     kinds = [kind for kind, share in deck.items() for _ in range(round(count * share / whole) or kind == "power")]
     chance.shuffle(kinds)
-    moments = sorted(chance.uniform(FIRST, LAST) for _ in kinds)
+    moments = sorted(chance.uniform(first, LAST) for _ in kinds)
     return [Strike(at, kind, chance.random()) for at, kind in zip(moments, kinds, strict=True)]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.kill import SHORT, SHORT_ACK_WAIT, run
-from tests.faults.strikes import DECK, plan
+from tests.faults.strikes import DECK, ON_MINIO, plan
 from tests.support.servers import program
 
 
@@ -18,8 +18,8 @@ async def test_whatever_is_killed_the_outcome_is_that_of_an_undisturbed_run() ->
 
 
 def test_a_seed_plans_the_same_kills() -> None:
-    assert plan(5, 100, False) == plan(5, 100, False) != plan(6, 100, False)
-    planned = [strike.kind for strike in plan(5, 100, False)]
+    assert plan(5, 100) == plan(5, 100) != plan(6, 100)
+    planned = [strike.kind for strike in plan(5, 100)]
     assert {kind: planned.count(kind) for kind in DECK} == DECK
-    assert "minio" in {strike.kind for strike in plan(5, 100, True)}
-    assert [strike.at for strike in plan(5, 100, False)] == sorted(strike.at for strike in plan(5, 100, False))
+    assert "minio" in {strike.kind for strike in plan(5, 100, ON_MINIO)}
+    assert [strike.at for strike in plan(5, 100)] == sorted(strike.at for strike in plan(5, 100))
