@@ -56,6 +56,8 @@ class Lineage:
         """Objects that messages name."""
         self.stale: dict[str, str] = {}
         """Messages about other videos that hang on what is to be forgotten, by subject, and their ids: see `hangs`."""
+        self._noes: set[str] = set()
+        """Subjects of what was said beside them where there was nothing to go on with."""
         self.memos: set[str] = set()
         """Keys of what nodes remember of having made such messages."""
         self._same: dict[str, str] = {}
@@ -66,7 +68,7 @@ class Lineage:
     @property
     def size(self) -> int:
         """Grows for as long as there is more to be found."""
-        return len(self.media) + len(self.contents) + len(self.seeds)
+        return len(self.media) + len(self.contents) + len(self.seeds) + len(self.stale)
 
     def __contains__(self, said: Said) -> bool:
         if said.type == "forgotten" or said.id in self.kept or said.media_id in self.kept:
@@ -105,10 +107,12 @@ class Lineage:
             ids.media_of_frame(repeat.frame) in self.media for repeat in said.repeats
         )
         if not names and said.cause not in self.stale:
-            return False
+            return subject in self._noes
+        made = subjects.parse(subject)
         self.stale[subject] = said.id
+        self._noes.add(subjects.output(made.flow, made.type, made.node, subjects.REJECTED, made.entity))
         if not names:
-            self.memos.add(keys.memo(subjects.parse(subject).type, said.recipe, self.stale[said.cause]))
+            self.memos.add(keys.memo(made.type, said.recipe, self.stale[said.cause]))
         return True
 
     def finish(self) -> None:

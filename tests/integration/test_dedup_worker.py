@@ -151,6 +151,9 @@ async def test_what_repeated_a_forgotten_video_is_judged_and_said_again(world: W
         await forget(world.bus, objects, what)
         await eventually(lambda: _many(world, "some", 2), 60)
         assert "web-first" not in str(await world.said("some"))
+        noes = subjects.wire("some", "dedup", "*", subjects.REJECTED)
+        info = await world.bus.nc.jetstream().stream_info(subjects.stream("some"), subjects_filter=noes)
+        assert not info.state.subjects
         assert [each.unique for each in _in_order(await world.said("some"))] == [[0, 1, 2, 3], [1]]
     assert await world.dead() == 0
 
