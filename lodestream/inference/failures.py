@@ -6,7 +6,15 @@ from typing import Any
 
 from lodestream.errors import Outage
 
-MEMORY = ("out of memory", "available memory of", "failed to allocate", "bad_alloc", "bad allocation", "alloc_failed")
+MEMORY = (
+    "out of memory",
+    "available memory of",
+    "failed to allocate",
+    "bad_alloc",
+    "bad allocation",
+    "alloc_failed",
+    "shared memory pool",
+)
 UNLOADED = ("unknown model", "not ready", "has no available versions", "is unavailable", "unloaded")
 CRASHED = ("stub process", "is not healthy")
 
