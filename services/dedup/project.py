@@ -89,9 +89,14 @@ class Project:
         waiting = Waiting(ask, frozenset(kin))
         self._queue.append(waiting)
         self._more.set()
-        if self._working is None or self._working.done():
+        if not self.at_work:
             self._working = asyncio.create_task(self._work())
         return await waiting.answer
+
+    @property
+    def at_work(self) -> bool:
+        """Whether any shard waits for a verdict, or did a moment ago."""
+        return self._working is not None and not self._working.done()
 
     async def close(self) -> None:
         """Let go of it."""

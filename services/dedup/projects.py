@@ -99,8 +99,14 @@ class Projects:
             dim=looked.dim,
         )
         if form not in self._known:
+            self._known = {old: project for old, project in self._known.items() if not _gave_way(old, project, form)}
             self._known[form] = Project(form, self._parts, self._pool)
         return self._known[form]
+
+
+def _gave_way(old: Form, project: Project, form: Form) -> bool:
+    """Whether a project is that of a node which has other settings now, and has no work left."""
+    return (old.flow, old.node) == (form.flow, form.node) and not project.at_work
 
 
 def form_of(settings: "Dedup", features: Sequence[str]) -> str:
