@@ -61,7 +61,7 @@ class Projects:
         )
         await job.turn()
         try:
-            return await self._project(job, looked).judge(ask, job.kin), looked.model
+            return await self._project(job, looked).judge(ask, job.kin | {job.recipe}), looked.model
         except Exception:
             job.turn_back()
             raise
