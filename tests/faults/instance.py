@@ -16,14 +16,16 @@ from lodestream.flow.consumers import infos
 from lodestream.local import Home, connection, down, read_state, up
 from lodestream.local.ports import USUAL, is_free
 from lodestream.local.table import process_table
+from lodestream.local.triton import TRITON
 from lodestream.process import OBJECTS
+from lodestream.registry import node_types
 from lodestream.streams import SECOND, ask
 from proto import subjects
 from tests.support.servers import Running
 
 COUNTS = {"fetch": 2, "extract": 2}
 PORTS = range(20_000, 30_000)
-WORKERS = ("intake", "discover", "fetch", "extract", "filter", "dedup", "detect")
+MINERS, SEERS = ("intake", "discover", "fetch", "extract"), ("filter", "dedup", "detect")
 LEASE = 9 * SECOND
 """As short as it may be for workers that renew theirs every five seconds, and believe in it for seven and a half."""
 PATIENCE = 60.0
@@ -38,6 +40,8 @@ class Instance:
     minio: Running | None = None
     ack_wait: float | None = None
     """Seconds until what a killed worker had in hand is given to another, where not as long as flows have it."""
+    sees: bool = False
+    """Whether it runs what looks at frames as well: many more processes to start."""
     objects: str = field(init=False)
     """URL of its object store; that of a server is told once, not after a restart."""
 
@@ -53,7 +57,9 @@ class Instance:
 
     def start(self) -> None:
         """Start it, and wait until all of it answers. Raises LodeError."""
-        table = process_table(COUNTS)
+        kinds = {*MINERS, *(SEERS if self.sees else ())}
+        table = process_table(COUNTS | dict.fromkeys(node_types().keys() - kinds, 0))
+        table = [program for program in table if self.sees or program.name != TRITON]
         for program in table:
             program.env = {OBJECTS: self.objects}
         up(self.home, detach=True, bound=True, table=table)
@@ -112,7 +118,7 @@ class Instance:
         named = {p.name: p.pid for p in state.processes if p.pid in tree and p.pid}
         if kind != "worker" and kind != "child":
             return [named[kind]] if kind in named else []
-        workers = [pid for name, pid in sorted(named.items()) if name.partition("-")[0] in WORKERS]
+        workers = [pid for name, pid in sorted(named.items()) if name.partition("-")[0] in MINERS + SEERS]
         return workers if kind == "worker" else sorted(_below(tree, set(workers)))
 
     def all(self) -> list[int]:

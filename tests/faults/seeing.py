@@ -108,7 +108,7 @@ async def _look(
 ) -> tuple[Harvest, Looking]:
     """A copy of the mined instance looks at its frames; what it has in the end."""
     shutil.copytree(folder / "mined", folder / name, symlinks=True)
-    target = Instance(Home(folder / name / "home"), None, ACK_WAIT)
+    target = Instance(Home(folder / name / "home"), None, ACK_WAIT, sees=True)
     looking = Looking(target, site)
     try:
         await looking.run(seed, kills, messages)
