@@ -25,6 +25,8 @@ from (select * replace (unnest(labels) as labels, unnest(scores) as scores, unne
   unnest(chosen) as place from boxed_shards)
 """
 """Every frame that was looked at, also those without a box."""
+JUDGED = "select * exclude (scores, measures) from judged"
+"""Without what takes long to put together."""
 SPREAD = """
 with found as (select *, {value} as value from ({source}) where flow = {flow} and node = {node} and {where}),
 ranked as (select *, ntile({count}) over (order by value {order} nulls last, media_id, time_ms) as tile from found)
@@ -105,7 +107,7 @@ class Chooser:
         made = []
         for kept, reason, count in counts:
             room = limit if len(counts) == 1 else -(-limit // 2) if kept else max(limit // 2 // shares, 1)
-            choice = Choice("judged", "kept" if kept else f"reason = {quoted(reason)}", _value(reason))
+            choice = Choice(JUDGED, "kept" if kept else f"reason = {quoted(reason)}", _value(reason))
             rows = await self.pick(node, choice, room)
             cells = [_judged(row) for row in rows]
             title = f"{node}: kept" if kept else f"{node}: {reason}"

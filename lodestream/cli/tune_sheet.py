@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from lodestream.objects import Objects
 
 Row = dict[str, Any]
-NEAR = "from ({source}) where value {side} {at!r} order by value {order}, media_id, time_ms limit {count}"
+NEAR = "{select} from ({source}) where value {side} {at!r} order by value {order}, media_id, time_ms limit {count}"
+
+SELECT = {"kept": "select * exclude (scores, measures)"}
+"""Without what takes long to put together."""
 
 
 async def draw(
@@ -24,7 +27,9 @@ async def draw(
     chooser, sections = Chooser(ask, node.flow), []
     room = limit // (4 if node.kind == "unique" else 2) or 1
     for side, order, words in ((">=", "asc", "over"), ("<", "desc", "under")):
-        query = NEAR.format(source=scores.source, side=side, at=at, order=order, count=room)
+        query = NEAR.format(
+            select=SELECT.get(node.kind, ""), source=scores.source, side=side, at=at, order=order, count=room
+        )
         rows = (await ask(query)).objects()
         groups = await chooser.pairs(rows) if node.kind == "unique" else singles([_cell(node, row) for row in rows])
         if groups:

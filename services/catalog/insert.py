@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from proto.messages import Message
+from proto.messages import Kept, Message
 from services.catalog.project import Count, Row
 from services.catalog.relations import Column, Table
 from services.catalog.schema import COUNTS
@@ -29,7 +29,8 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 def form(kind: type[Message]) -> str:
     """The structure of a `project.Row` of one kind of message, for DuckDB's `from_json`."""
     message = _structure(inspect.type_info(kind))
-    return json.dumps({"m": message, "seq": "BIGINT", "at": "BIGINT", "subject": "VARCHAR", "stream": "VARCHAR"})
+    own = {"score": ["DOUBLE"], "best": ["BIGINT"]} if kind is Kept else {}
+    return json.dumps({"m": message, "seq": "BIGINT", "at": "BIGINT", "subject": "VARCHAR", "stream": "VARCHAR", **own})
 
 
 def _structure(kind: inspect.Type) -> Any:

@@ -35,6 +35,8 @@ KEPT = outputs(
     Column("detail", "VARCHAR[]", "the same in full, with its numbers"),
     Column("measures", "MAP(VARCHAR, DOUBLE[])", "of each frame, by name: sharpness, brightness ..."),
     Column("scores", "MAP(VARCHAR, DOUBLE[])", "of each frame, by prompt: probability, 0 to 1"),
+    Column("score", "DOUBLE[]", "the highest score of each frame by a prompt that speaks for it", "score"),
+    Column("best", "UTINYINT[]", "place among the prompts, from 1, of the one that gave it", "best"),
     Column("against", "VARCHAR[]", "those of the prompts that speak against a frame", 'm."drop"'),
     counted="kept",
 )

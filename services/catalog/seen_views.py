@@ -33,18 +33,17 @@ _JUDGED = _COLUMNS | {
 }
 _MEASURED = ", ".join(f"unnest(measures['{name}']) as {name}" for name in MEASURES)
 _FOR_FRAME = "map(map_keys({0}), [of_prompt[place + 1] for of_prompt in map_values({0})])"
-_BEST = """list_max([{score: e.value[place + 1], prompt: e.key} for e in map_entries(scores)
-        if e.value[place + 1] is not null and not list_contains(against, e.key)])"""
 
 JUDGED = View(
     "main.judged",
     "Every frame that a filter was given: whether it keeps it, why not, and its scores.",
     f"""
-    select {_WHO}, kept, reason, coalesce(detail, '') as detail, best.score as score, best.prompt as prompt,
+    select {_WHO}, kept, reason, coalesce(detail, '') as detail, score, map_keys(scores)[best] as prompt,
       {_FOR_FRAME.format("scores")} as scores,
       {", ".join(MEASURES)}, {_FOR_FRAME.format("measures")} as measures, model, {_WHERE}
-    from (select * replace (list_contains(chosen, place::usmallint) as kept), {_BEST} as best
-      from (select {_LISTS}, unnest(reason) as reason, unnest(detail) as detail), {_PLACE}, {_MEASURED}
+    from (select * replace (list_contains(chosen, place::usmallint) as kept)
+      from (select {_LISTS}, unnest(reason) as reason, unnest(detail) as detail, unnest(score) as score,
+          unnest(best) as best), {_PLACE}, {_MEASURED}
         from main.kept_shards))
     where kept or reason <> ''
     """,

@@ -96,6 +96,19 @@ def test_a_filter_without_prompts_has_no_score(told: Told) -> None:
     assert told.ask("from prompts") == []
 
 
+def test_the_best_prompt_is_one_that_speaks_for_a_frame(told: Told) -> None:
+    [kind, node, port, message] = kept(shard("v1", frames=4), [0.9, 0.8, 0.1, None])
+    assert isinstance(message, Kept)
+    message.scores = {TEXT: [1.0, 1.0, 1.0, None], "a cup": [0.2, 0.8, 0.3, None], BALL: [0.9, 0.8, 0.1, None]}
+    told.hear([(kind, node, port, message)])
+    assert told.ask("select score, prompt from judged order by time_ms") == [
+        (0.9, BALL),
+        (0.8, "a cup"),
+        (0.3, "a cup"),
+        (None, None),
+    ]
+
+
 def test_what_is_new_and_what_repeats(told: Told) -> None:
     told.hear(one_video())
     assert told.ask("select frame_id, byte_offset, model from uniques order by time_ms") == [
