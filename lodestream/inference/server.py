@@ -15,7 +15,7 @@ from lodestream.errors import Outage
 from lodestream.inference.failures import Unloaded, meaning, not_loadable
 from lodestream.inference.signature import Signature, fits, signature
 
-LOOK_EVERY, SHORT = 5.0, 10.0
+LOOK_EVERY, SHORT = 5.0, 20.0
 """Seconds between looks whether a server that computes is alive, and those that it has to say so."""
 FIRST_LIMIT, LONGEST_LIMIT = 120.0, 1800.0
 """Seconds that one batch may take; doubled each time that they were too few, as on a machine with much to do."""

@@ -34,8 +34,9 @@ def sick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
 
 @pytest.fixture
 async def triton(sick: TritonServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Triton]:
-    """A client with little patience."""
+    """A client that soon tries again, and that takes no slow machine for one that hangs."""
     monkeypatch.setattr(client, "REST", 0.1)
+    monkeypatch.setattr(server, "SHORT", 60.0)
     made = Triton(sick.address)
     yield made
     await made.close()
