@@ -7,7 +7,7 @@ from tests.faults.strikes import DECK, ON_MINIO, plan
 from tests.support.servers import program
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_whatever_is_killed_the_outcome_is_that_of_an_undisturbed_run() -> None:
     program("nats-server")
     figures, wrong = await run(1, *SHORT, ack_wait=SHORT_ACK_WAIT)
