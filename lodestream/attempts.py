@@ -46,10 +46,10 @@ class Attempts:
         return keys.attempts(self._flow, self._node, delivery.token)
 
 
-async def forget_all(objects: Objects) -> None:
-    """What was noted of any message is void: their consumers are made anew, and all are delivered for the first time.
+async def forget_all(objects: Objects, flow: str = "") -> None:
+    """What was noted of any message, or of any of one flow, is void: their consumers are gone, or made anew.
 
-    Raises Outage.
+    Whatever is delivered by another is delivered for the first time. Raises Outage.
     """
-    async for found in objects.list(keys.ATTEMPTS):
+    async for found in objects.list(keys.attempts_of(flow)):
         await objects.delete(found.key)

@@ -68,6 +68,11 @@ def attempts(flow: str, node: str, message: str) -> str:
     return f"memo/attempts/{flow}/{node}/{message}.json"
 
 
+def attempts_of(flow: str = "") -> str:
+    """Begins the keys of all attempts at messages of a flow, or of any."""
+    return f"{ATTEMPTS}{flow}/" if flow else ATTEMPTS
+
+
 def is_manifest(key: str) -> bool:
     """Whether this is the key of a manifest."""
     return key.startswith("memo/") and key.endswith(".json") and key.count("/") == 3

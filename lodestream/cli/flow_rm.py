@@ -47,22 +47,22 @@ async def rm(name: str, purge: bool, yes: bool) -> None:
         if not yes:
             confirm(f"Forget everything that flow {name} has seen and given?" if purge else f"Stop flow {name}?")
         if purge:  # first while all is there: if the store is away, it can be done again
-            await _free(name)
+            await _free(name, purge)
         await removal.remove(bus.nc, name, purge=purge)
-        if purge:
-            await _free(name)
+        await _free(name, purge)
     output.note("Removed." if purge else f"Removed; what it gave is kept. That as well: lode flow rm {name} --purge")
 
 
-async def _free(flow: str) -> None:
+async def _free(flow: str, purge: bool) -> None:
     from lodestream.cli.instance import objects
     from lodestream.errors import LodeError, Outage
     from lodestream.flow import removal
 
     try:
-        await removal.free(objects(), flow)
+        await removal.free(objects(), flow, purge=purge)
     except Outage as why:
-        raise LodeError(str(why)) from None
+        if purge:  # what is left otherwise does no harm
+            raise LodeError(str(why)) from None
 
 
 def _lines(held: "Held", purge: bool, objects: str) -> list[str]:

@@ -3,6 +3,7 @@
 import msgspec
 from nats.aio.client import Client
 
+from lodestream.attempts import forget_all
 from lodestream.deadletters import unresolved
 from lodestream.flow import consumers, store, stream
 from lodestream.flow.deploy import converge
@@ -62,13 +63,16 @@ async def remove(nc: Client, flow: str, *, purge: bool = False) -> Held:
     return was
 
 
-async def free(objects: Objects, flow: str) -> None:
-    """Remove what is remembered of the frames that a flow has had: they are new to the next one of its name.
+async def free(objects: Objects, flow: str, *, purge: bool) -> None:
+    """Remove what was noted of attempts at its messages, which nobody is given any more.
 
-    For a flow that was purged. Raises Outage.
+    With `purge` what is remembered of the frames that it has had, too: they are new to the next flow of its name.
+    Raises Outage.
     """
-    async for stat in objects.list(keys.ledgers(flow)):
-        await objects.delete(stat.key)
+    await forget_all(objects, flow)
+    if purge:
+        async for stat in objects.list(keys.ledgers(flow)):
+            await objects.delete(stat.key)
 
 
 async def _purge(nc: Client, name: str, subject: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from lodestream import runner
 from lodestream.attempts import forget_all
 from lodestream.errors import Postpone, Retry
+from lodestream.flow.removal import free
 from lodestream.job import Job
 from lodestream.leases import Lost
 from lodestream.node import Node, Output
@@ -80,6 +81,16 @@ async def test_where_all_is_delivered_anew_no_attempt_is_left(made):
         await made.objects.put(key, b"[]")
     await forget_all(made.objects)
     assert [stat.key async for stat in made.objects.list("")] == [others]
+
+
+@pytest.mark.parametrize("purge", [False, True])
+async def test_attempts_at_a_flow_go_with_it(made, purge):
+    mine, other = keys.attempts("t", "mine", "7"), keys.attempts("t2", "mine", "8")
+    ledger = f"{keys.ledgers('t')}unique"
+    for key in (mine, other, ledger):
+        await made.objects.put(key, b"[]")
+    await free(made.objects, "t", purge=purge)
+    assert {stat.key async for stat in made.objects.list("")} == {other, *([] if purge else [ledger])}
 
 
 async def test_being_handed_on_is_no_attempt(made):

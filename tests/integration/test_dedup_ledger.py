@@ -256,7 +256,7 @@ async def test_what_a_purged_flow_has_had_is_new_to_the_next_one_of_its_name(nat
     for each in (form, namesake):
         async with owner(nats, store, tmp_path, each) as one:
             await one.judge(asks)
-            await free(one.objects, form.flow)
+            await free(one.objects, form.flow, purge=True)
     async with owner(nats, store, tmp_path, form) as one:
         assert await one.objects_of(form, str) == []
         assert len(await one.objects_of(namesake, keys.ledger_entries)) == 1
