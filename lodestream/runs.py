@@ -19,6 +19,7 @@ _FOUND = """
 with s as (select $since::timestamp as since),
   listed as (select kind, offered from listings l join seeds using (flow, seed_id), s
     where flow = $flow and l."at" >= since),
+  last as (from history.seeing where last),
   no as (select reason, count(*) as n from rejects, s where flow = $flow and "at" >= since group by reason)
 select
   (select count(*) from seeds, s where flow = $flow and "at" >= since) as seeds,
@@ -30,6 +31,12 @@ select
   (select count(*) from media, s where flow = $flow and "at" >= since) as videos,
   (select coalesce(sum(bytes), 0)::bigint from media, s where flow = $flow and "at" >= since) as bytes,
   (select coalesce(sum(frames), 0)::bigint from shards, s where flow = $flow and "at" >= since) as frames,
+  (select coalesce(sum(kept), 0)::bigint from kept_shards semi join last using (flow, node), s
+    where flow = $flow and "at" >= since) as kept,
+  (select coalesce(sum(uniques), 0)::bigint from unique_shards semi join last using (flow, node), s
+    where flow = $flow and "at" >= since) as uniques,
+  (select coalesce(sum(boxes), 0)::bigint from boxed_shards semi join last using (flow, node), s
+    where flow = $flow and "at" >= since) as boxes,
   coalesce((select map_from_entries(list((reason, n) order by n desc, reason)) from no), map {}) as rejected
 """
 
@@ -52,6 +59,11 @@ class Run(msgspec.Struct):
     frames: int
     rejected: dict[str, int]
     """Refusals by reason, the most frequent first."""
+    kept: int = 0
+    """Frames that filters kept: the last, where several follow each other."""
+    uniques: int = 0
+    """Frames that were new to the flow."""
+    boxes: int = 0
     records_offered: int = 0
     """Records that sources listed, known ones included."""
     records: int = 0

@@ -94,6 +94,9 @@ def run_summary(run: "Run") -> "list[RenderableType]":
         f"  offered    {plural(run.offered, 'video')}: {run.candidates:,} new, {run.known:,} skipped because known",
         f"  got        {plural(run.videos, 'new video')} ({size(run.bytes)}), {plural(run.frames, 'new frame')}",
     ]
+    if run.kept or run.uniques or run.boxes:
+        kept, boxes = plural(run.kept, "frame"), plural(run.boxes, "box", "boxes")
+        lines.append(f"  saw        {kept} to keep, {run.uniques:,} new to the flow, {boxes}")
     if run.records_offered:
         known = max(run.records_offered - run.records, 0)
         offered = plural(run.records_offered, "record")

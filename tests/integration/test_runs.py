@@ -15,6 +15,7 @@ from lodestream.status import FlowStatus
 from proto import subjects
 from proto.messages import Listing, Seed
 from tests.support.catalog import Stage, deployed, stage, video
+from tests.support.seen import one_video
 from tests.support.servers import start_nats
 
 
@@ -51,6 +52,11 @@ def test_the_summary_counts_what_was_skipped(capsys: pytest.CaptureFixture[str])
         "  got        15 new videos (34 MB), 300 new frames",
         "  rejected   3 gone",
     ]
+
+
+def test_the_summary_says_what_was_seen_in_frames(capsys: pytest.CaptureFixture[str]) -> None:
+    output.show(*screen.run_summary(run(videos=1, frames=300, kept=200, uniques=1, boxes=2)))
+    assert "  saw        200 frames to keep, 1 new to the flow, 2 boxes" in capsys.readouterr().out.splitlines()
 
 
 def test_status_shows_the_yield_and_what_has_run_dry(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,6 +115,12 @@ async def test_a_run_counts_what_came_since_its_first_seed(
         90,
     )
     assert first.rejected == {"gone": 1}
+    assert (first.kept, first.uniques, first.boxes) == (0, 0, 0)
+    await made.publish("demo", one_video())
+    await made.settled()
+    first = await latest(bus, made.ways, "demo")
+    assert first
+    assert (first.kept, first.uniques, first.boxes) == (4, 2, 3)
     await asyncio.sleep(0.6)
     await seeded(made, 12, name="two")
     second = await latest(bus, made.ways, "demo")
