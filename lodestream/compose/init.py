@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from lodestream import natsconf, rights
@@ -115,9 +116,11 @@ def _give(folder: Path, uid: int) -> None:
 
 def _give_data(folder: Path, uid: int) -> None:
     """All that lies there belongs to its server; a volume that was restored may belong to anybody."""
-    for path in (folder, *folder.rglob("*")):
-        if path.lstat().st_uid != uid:
-            os.chown(path, uid, uid, follow_symlinks=False)
+    below = (Path(at) / name for at, folders, files in os.walk(folder) for name in (*folders, *files))
+    for path in (folder, *below):
+        with suppress(FileNotFoundError):  # the server runs meanwhile, where the stack is up, and removes what it made
+            if path.lstat().st_uid != uid:
+                os.chown(path, uid, uid, follow_symlinks=False)
 
 
 def owners(arguments: list[str]) -> dict[str, int]:
