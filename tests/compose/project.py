@@ -154,7 +154,7 @@ class Project:
 
     def logs(self, *services: str) -> str:
         """What the containers have said lately, and how they stand."""
-        names = [name for name in services or SERVICES if self.containers(name)]
+        names = [name for name in services or ("init", *SERVICES) if self.containers(name)]
         parts = [f"--- {name}\n{self._log(name)}" for name in names]
         return "\n".join(parts)
 
