@@ -8,17 +8,32 @@ AT_ONCE = 4096
 """Pairs that are summed in float64 at once."""
 
 
+class Rows:
+    """Rows as they are stored, float16, and in float32 of length 1, or 0 where they have no direction."""
+
+    def __init__(self, stored: np.ndarray, unit: np.ndarray | None = None):
+        self.stored = stored
+        if unit is None:
+            unit = stored.astype(np.float32)
+            unit *= _scales(unit)[:, None]
+        self.unit = unit
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, some: np.ndarray) -> "Rows":
+        return Rows(self.stored[some], self.unit[some])
+
+
 def scales(rows: np.ndarray) -> np.ndarray:
     """What each row (float16) is multiplied by to have length 1; 0 where it has no direction."""
-    wide = rows.astype(np.float32)
+    return _scales(rows.astype(np.float32))
+
+
+def _scales(wide: np.ndarray) -> np.ndarray:
     length = np.sqrt(np.einsum("ij,ij->i", wide, wide))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(length > 0, 1 / length, 0).astype(np.float32)
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    """The rows in float32, of length 1, or 0 where there is no direction."""
-    return rows.astype(np.float32) * scales(rows)[:, None]
 
 
 def usable(rows: np.ndarray) -> np.ndarray:
@@ -40,7 +55,8 @@ def settle(cosines: np.ndarray, threshold: float, one: np.ndarray, other: np.nda
 
 def settle_matrix(cosines: np.ndarray, threshold: float, one: np.ndarray, other: np.ndarray) -> None:
     """As `settle`, for all rows of `one` against all of `other`."""
-    flat = np.flatnonzero(np.abs(cosines - threshold) < SLACK)
+    away = cosines - threshold
+    flat = np.flatnonzero(np.abs(away, out=away) < SLACK)
     for start in range(0, len(flat), AT_ONCE):
         some = flat[start : start + AT_ONCE]
         r, c = np.divmod(some, cosines.shape[1])

@@ -1,7 +1,7 @@
 """The verdicts on frames, in their order: each is new unless a frame that was kept before it is too similar."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,13 +19,16 @@ class Measure(Protocol):
     def drop(self, numbers: np.ndarray) -> None:
         """Take kept rows out of the search."""
 
-    def nearest(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def shown(self, rows: np.ndarray) -> Any:
+        """Rows as the questions below take them; parts can be taken of it as of an array."""
+
+    def nearest(self, asked: Any) -> tuple[np.ndarray, np.ndarray]:
         """Number and similarity of the nearest kept row over the threshold; number -1 where there is none."""
 
-    def within(self, rows: np.ndarray) -> np.ndarray:
+    def within(self, rows: Any) -> np.ndarray:
         """Similarities (n, n) of rows among themselves."""
 
-    def against(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def against(self, rows: Any, numbers: np.ndarray) -> np.ndarray:
         """Similarities (n, k) of rows and of kept ones."""
 
 
@@ -61,17 +64,18 @@ def decide(measures: Sequence[Measure], frames: Sequence[np.ndarray], usable: np
     size = len(usable)
     row, frame, by = np.full(size, -1), np.full(size, -1), np.zeros(size, np.int8)
     similarity = np.zeros(size, np.float32)
-    inside = [measure.within(rows) for measure, rows in zip(measures, frames, strict=True)]
+    shown = [measure.shown(rows) for measure, rows in zip(measures, frames, strict=True)]
+    inside = [measure.within(rows) for measure, rows in zip(measures, shown, strict=True)]
     over = _either(inside, measures)
     asked = ~usable
     while (ask := np.flatnonzero((keep := greedy(over, usable & (row < 0))) & ~asked)).size:
         asked[ask] = True
-        for which, (measure, rows) in enumerate(zip(measures, frames, strict=True)):
+        for which, (measure, rows) in enumerate(zip(measures, shown, strict=True)):
             if (todo := ask[row[ask] < 0]).size:
                 row[todo], similarity[todo] = measure.nearest(rows[todo])
                 by[todo] = which
         if (found := np.unique(row[ask][row[ask] >= 0])).size:
-            _try_on_the_rest(measures, frames, found, ~asked, row, similarity, by)
+            _try_on_the_rest(measures, shown, found, ~asked, row, similarity, by)
     _name_earlier(inside, measures, keep, usable & ~keep & (row < 0), frame, similarity, by)
     return Verdicts(keep, row, frame, similarity, by)
 
@@ -85,7 +89,7 @@ def _either(inside: Sequence[np.ndarray], measures: Sequence[Measure]) -> np.nda
 
 def _try_on_the_rest(
     measures: Sequence[Measure],
-    frames: Sequence[np.ndarray],
+    shown: Sequence[Any],
     found: np.ndarray,
     rest: np.ndarray,
     row: np.ndarray,
@@ -93,7 +97,7 @@ def _try_on_the_rest(
     by: np.ndarray,
 ) -> None:
     """Frames of one scene repeat the same kept frame: most need not ask."""
-    for which, (measure, rows) in enumerate(zip(measures, frames, strict=True)):
+    for which, (measure, rows) in enumerate(zip(measures, shown, strict=True)):
         todo = np.flatnonzero(rest & (row < 0))
         similar = measure.against(rows[todo], found)
         best = similar.argmax(axis=1)
@@ -112,12 +116,14 @@ def _name_earlier(
     by: np.ndarray,
 ) -> None:
     """For frames that are over the threshold with one kept before them here: the most similar of those."""
-    places = np.flatnonzero(todo)
-    before = np.arange(len(keep))[None, :] < places[:, None]
+    places, kept = np.flatnonzero(todo), np.flatnonzero(keep)
+    if not len(places):
+        return
+    before = kept[None, :] < places[:, None]
     for which, (similar, measure) in enumerate(zip(inside, measures, strict=True)):
-        seen = np.where(before & keep, similar[places], -1)
-        best = seen.argmax(axis=1) if len(places) else places
+        seen = np.where(before, similar[np.ix_(places, kept)], -1)
+        best = seen.argmax(axis=1)
         most = seen[np.arange(len(places)), best]
         hit = (most >= measure.threshold) & (frame[places] < 0)
         at = places[hit]
-        frame[at], similarity[at], by[at] = best[hit], most[hit], which
+        frame[at], similarity[at], by[at] = kept[best[hit]], most[hit], which

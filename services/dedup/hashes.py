@@ -34,6 +34,10 @@ class Hashes:
         """Take rows out of the search; their numbers stay taken."""
         self._alive[numbers], self._hashes[numbers] = False, 0
 
+    def shown(self, rows: np.ndarray) -> np.ndarray:
+        """Hashes as the questions below take them."""
+        return rows
+
     def nearest(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each hash asked (n): number and similarity of the nearest kept one within `bits`.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from services.dedup import cosine
-from services.dedup.cosine import SLACK, settle, settle_matrix
+from services.dedup.cosine import SLACK, Rows, settle, settle_matrix
 from services.dedup.sketch import SAMPLE, fitted, sketch
 
 ROWS, MORE = 1 << 15, 2048
@@ -121,38 +121,39 @@ class Vectors:
             chunk.scales[inside] = 0
             chunk.sketches[inside] = 0
 
-    def nearest(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each row asked (n, dim), float16: number and cosine of the nearest kept row over the threshold.
+    def shown(self, rows: np.ndarray) -> Rows:
+        """Rows (n, dim), float16, as the questions below take them."""
+        return Rows(rows)
+
+    def nearest(self, asked: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """For each row asked: number and cosine of the nearest kept row over the threshold.
 
         The earliest of equals; number -1 where there is none. Exact.
         """
         self.asked += len(asked)
         number, best = np.full(len(asked), -1), np.zeros(len(asked), np.float32)
-        unit = cosine.unit(asked)
-        turned = np.ascontiguousarray(sketch(unit, self.basis).T)
+        turned = np.ascontiguousarray(sketch(asked.unit, self.basis).T)
         scans = [chunk for chunk in self.chunks if chunk.count]
-        for found in self._pool.map(lambda chunk: list(self._scan(chunk, asked, unit, turned)), scans):
+        for found in self._pool.map(lambda chunk: self._scan(chunk, asked, turned), scans):
             for rows, columns, similar in found:
                 self.checked += len(rows)
                 _take_best(number, best, rows, columns, similar, self.threshold)
         return number, best
 
-    def within(self, rows: np.ndarray) -> np.ndarray:
+    def within(self, rows: Rows) -> np.ndarray:
         """Cosines (n, n) of rows among themselves."""
-        unit = cosine.unit(rows)
-        cosines = unit @ unit.T
-        settle_matrix(cosines, self.threshold, rows, rows)
+        cosines = rows.unit @ rows.unit.T
+        settle_matrix(cosines, self.threshold, rows.stored, rows.stored)
         return cosines
 
-    def against(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def against(self, rows: Rows, numbers: np.ndarray) -> np.ndarray:
         """Cosines (n, k) of rows and of kept ones."""
-        cosines = cosine.unit(rows) @ self.rows(numbers).T
-        settle_matrix(cosines, self.threshold, rows, self.stored(numbers))
+        cosines = rows.unit @ self.rows(numbers).T
+        settle_matrix(cosines, self.threshold, rows.stored, self.stored(numbers))
         return cosines
 
-    def _scan(
-        self, chunk: Chunk, asked: np.ndarray, unit: np.ndarray, turned: np.ndarray
-    ) -> "list[tuple[np.ndarray, np.ndarray, np.ndarray]]":
+    def _scan(self, chunk: Chunk, asked: Rows, turned: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Numbers of rows that may be near, what asked for them, and their cosines."""
         found, width = [], turned.shape[1]
         step = max(256, NUMBERS // width)
         for start in range(0, chunk.count, step):
@@ -160,8 +161,8 @@ class Vectors:
             rows, columns = np.divmod(np.flatnonzero(near.ravel()), width)
             if len(rows):
                 rows += start
-                similar = np.einsum("ij,ij->i", chunk.units(rows), unit[columns])
-                settle(similar, self.threshold, chunk.vectors[rows], asked[columns])
+                similar = np.einsum("ij,ij->i", chunk.units(rows), asked.unit[columns])
+                settle(similar, self.threshold, chunk.vectors[rows], asked.stored[columns])
                 found.append((chunk.start + rows, columns, similar))
         return found
 
