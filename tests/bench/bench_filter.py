@@ -32,7 +32,7 @@ from tests.support.frames import job, jpeg, parts, put_shard
 from tests.support.triton import TritonServer, start_triton
 
 NAME, WIDTH, HEIGHT = "standin-siglip2", 1280, 720
-SHARD, FRAMES, MANY, TURNS, BATCH = 256, 512, 2048, 3, 32
+SHARD, FRAMES, MANY, TURNS, BATCH = 256, 1024, 1024, 2, 32
 SCENE = Scene("grey", (Thing("red", "ball"), Thing("blue", "square", at=(0.8, 0.7))), noise=4)
 
 
