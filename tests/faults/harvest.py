@@ -20,7 +20,14 @@ from tests.support.video import pixels
 PASSING = {"seq", "at", "worker", "attempts", "deliveries", "traceback", "input_seq", "repeats"}
 """Columns that tell when and where something was done, not what; `repeats`: which of several alike a frame repeats
 is said of those that were looked at together."""
-KEYS = {"seeds": "seed_id", "candidates": "media_id", "listings": "seed_id", "media": "media_id", "shards": "shard_id"}
+KEYS = {
+    "seeds": "seed_id",
+    "candidates": "media_id",
+    "listings": "seed_id",
+    "media": "media_id",
+    "shards": "shard_id",
+    "records": "record_id",
+}
 """What must be there once in each table of history, for one node and recipe."""
 MANIFEST = ("type", "recipe", "input", "outputs", "rejected")
 """What a manifest says, apart from when it was written and which versions of objects it has seen."""

@@ -25,7 +25,7 @@ from tests.support.servers import Running
 
 COUNTS = {"fetch": 2, "extract": 2}
 PORTS = range(20_000, 30_000)
-MINERS, SEERS = ("intake", "discover", "fetch", "extract"), ("filter", "dedup", "detect")
+MINERS, SEERS = ("intake", "discover", "fetch", "extract", "records"), ("filter", "dedup", "detect")
 LEASE = 9 * SECOND
 """As short as it may be for workers that renew theirs every five seconds, and believe in it for seven and a half."""
 PATIENCE = 60.0

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nats.errors
 
 from lodestream.bus import Bus
@@ -33,7 +34,7 @@ from tests.faults.figures import keep
 from tests.faults.harvest import Harvest, differences, reap
 from tests.faults.instance import PATIENCE, Instance
 from tests.faults.powercut import watched
-from tests.faults.smallsite import SmallSite, small_site
+from tests.faults.smallsite import PAGES, SmallSite, small_site
 from tests.faults.strikes import DECK, ON_MINIO, Killer, Strike, plan
 from tests.support.servers import start_minio
 
@@ -45,6 +46,7 @@ nodes:
   find:   {{type: discover, from: seeds, limit: 1000, allow_hosts: ["{host}"]}}
   get:    {{type: fetch, from: find, allow_hosts: ["{host}"], per_host: 24}}
   frames: {{type: extract, from: get, every: 1s}}
+  prices: {{type: records, from: seeds, allow_hosts: ["{host}"], id: sku}}
 """
 LONG, SHORT = (500, 100), (60, 12)
 """Videos and kills."""
@@ -120,7 +122,8 @@ class Run:
         alone = [v for v in self.site.videos if v.path not in fed]
         first = [v.path for v in alone if v.kind != "copy"]
         second = [v.path for v in alone if v.kind == "copy"]
-        yield [*self._lines(first), (self.site.base + "/feed.xml").encode()]
+        prices = msgspec.json.encode({"kind": "records", "value": self.site.base + PAGES.format(0)})
+        yield [*self._lines(first), (self.site.base + "/feed.xml").encode(), prices]
         yield self._lines(second)
 
     def _lines(self, paths: list[str]) -> list[bytes]:

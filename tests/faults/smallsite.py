@@ -6,6 +6,7 @@ its number, so that each frame that comes out can be checked against the clip th
 
 import asyncio
 import contextlib
+import json
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -35,6 +36,8 @@ CHUNK, PAUSE = 4096, 0.01
 _NO_VIDEO = b"<!doctype html><title>Sign in</title><p>Please sign in to watch this video.</p>\n"
 _FEED = '<?xml version="1.0"?><rss version="2.0"><channel><title>f</title><link>{base}/</link>{items}</channel></rss>'
 _ITEM = '<item><title>Item {n}</title><enclosure url="{url}" type="video/mp4" length="1"/></item>'
+PAGES, ON_A_PAGE = "/prices/{}.json", 5
+"""Pages of records, each of which leads to the next, and how many are on one."""
 SHARES = {"torn": 0.05, "copy": 0.06, "fake": 0.03, "gone": 0.03, "empty": 0.01, "page": 0.02, "stream": 0.02}
 """Of all videos; the rest are whole files."""
 
@@ -64,6 +67,13 @@ def segments() -> dict[str, bytes]:
 def _told_apart(mp4: bytes, number: int) -> bytes:
     """The same video in other bytes: players pass over a `free` box."""
     return mp4 + struct.pack(">I4sQ", 16, b"free", number)
+
+
+def _page(number: int, last: bool) -> bytes:
+    """A page of records: some of them are on the page before it as well."""
+    first = number * (ON_A_PAGE - 1)
+    items = [{"sku": f"s-{n}", "price": n * 7 % 100} for n in range(first, first + ON_A_PAGE)]
+    return json.dumps({"items": items, "next": None if last else PAGES.format(number + 1)}).encode()
 
 
 def _videos(count: int) -> Iterator[Video]:
@@ -103,6 +113,9 @@ class SmallSite:
         self._ids = {video.path: identify(self.base + video.path)[0] for video in self.videos}
         listed = [video for video in plain if video in self.in_feed()]
         items = "".join(_ITEM.format(n=n, url=self.base + video.path) for n, video in enumerate(listed))
+        pages = max(4, self.count // 5)
+        for number in range(pages):
+            self._bodies[PAGES.format(number)] = _page(number, number + 1 == pages), "application/json"
         self._bodies["/feed.xml"] = _FEED.format(base=self.base, items=items).encode(), "application/rss+xml"
 
     def in_feed(self) -> list[Video]:
