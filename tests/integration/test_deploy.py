@@ -20,6 +20,7 @@ from lodestream.flow.record import next_record
 from lodestream.flow.removal import held, remove
 from lodestream.flow.store import Conflict
 from lodestream.node import Node
+from lodestream.registry import node_types
 from lodestream.streams import ensure_streams
 from proto import subjects
 from tests.support.flows import GOOD, types
@@ -458,7 +459,7 @@ async def test_mending_puts_right_and_names_what_waits_for_a_person(nc: Client) 
     await deploy(nc, flow)
     await put(nc, GOOD)
     assert await mend(nc) == [
-        "flow clips: its file:3:18: unknown node type 'start' (allowed: discover, extract, fetch, intake, records); "
+        f"flow clips: its file:3:18: unknown node type 'start' (allowed: {', '.join(sorted(node_types()))}); "
         "it waits to be deployed again (lode flow diff)"
     ]
     await remove(nc, "clips")

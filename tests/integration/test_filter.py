@@ -156,9 +156,9 @@ async def test_a_broken_jpeg_in_a_batch_drops_that_frame_only(at: Filtering) -> 
 
 async def test_what_the_model_gives_no_number_for_is_dropped_alone(at: Filtering) -> None:
     assert at.parts.models
-    install_blind(at.parts.models, "blind")
+    install_blind(at.parts.models, "numb")
     shard = await put(at.parts, [RED_BALL, DARK, BLUE_SQUARE])
-    made = await at(shard, keep=[RED], threshold=0, model="blind")
+    made = await at(shard, keep=[RED], threshold=0, model="numb")
     assert (made.kept, reasons(made)) == ([0, 2], {1: "the model gave no number"})
 
 
