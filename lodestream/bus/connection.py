@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import nats.errors
 import structlog
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from lodestream.errors import LodeError
 
 log = structlog.get_logger()
+
+Given = TypeVar("Given")
 
 
 class Away(LodeError):
@@ -38,6 +41,33 @@ class Bus:
                 await self.nc.close()
 
 
+async def heard(answer: Awaitable[Given]) -> Given:
+    """An answer; where this task was cancelled meanwhile, CancelledError.
+
+    Before Python 3.12 `asyncio.wait_for`, by which the client waits, tells nobody of a cancellation that comes together
+    with the answer: https://github.com/python/cpython/issues/86296. A duty would go on for ever.
+    """
+    task = asyncio.current_task()
+    assert task
+    before = task.cancelling()
+    given = await answer
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+    return given
+
+
+class HearingClient(Client):
+    """The client, whose requests lose no cancellation."""
+
+    async def request(self, *told: Any, **named: Any) -> Msg:
+        """See the client's own."""
+        return await heard(super().request(*told, **named))
+
+    async def flush(self, *told: Any, **named: Any) -> None:
+        """See the client's own."""
+        await heard(super().flush(*told, **named))
+
+
 async def connect(
     url: str, user: str = "", password: str = "", *, name: str = "lodestream", patience: float | None = None
 ) -> Bus:
@@ -60,7 +90,7 @@ async def connect(
 
 async def _connect(url: str, user: str, password: str, name: str) -> Bus:
     """One try: the client's own endless first try hides why it does not succeed."""
-    bus = Bus(Client())
+    bus = Bus(HearingClient())
     options: dict[str, Any] = {"user": user, "password": password} if user else {}
     await bus.nc.connect(
         servers=[url],

@@ -10,6 +10,8 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
+from lodestream.bus.connection import heard
+
 SLOWEST = 10.0
 """Seconds that the next message may take."""
 
@@ -30,7 +32,7 @@ async def held(
     left = (state.num_pending or 0) + (state.delivered.consumer_seq if state.delivered else 0)  # some are here already
     try:
         while left:
-            msg = await reading.next_msg(timeout=SLOWEST)
+            msg = await heard(reading.next_msg(timeout=SLOWEST))
             left = msg.metadata.num_pending
             yield msg
     finally:
