@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lodestream.forget.tombs import Forgotten
 
@@ -49,8 +49,41 @@ class Refusal:
     part: bytes
 
 
-async def anytime() -> None:
-    """The turn of what does not wait in line."""
+class Line(Protocol):
+    """Where a job stands among those that its worker has in hand."""
+
+    def parked(self) -> AbstractAsyncContextManager[None]:
+        """See Job."""
+
+    async def turn(self) -> None:
+        """See Job."""
+
+    def turn_back(self) -> None:
+        """See Job."""
+
+    def crowded(self) -> bool:
+        """See Job."""
+
+
+class NoLine:
+    """Of a job that has none beside it."""
+
+    def parked(self) -> AbstractAsyncContextManager[None]:
+        """Nobody wants its place."""
+        return nullcontext()
+
+    async def turn(self) -> None:
+        """Nobody is before it."""
+
+    def turn_back(self) -> None:
+        """Nobody is behind it."""
+
+    def crowded(self) -> bool:
+        """Nobody waits."""
+        return False
+
+
+ALONE = NoLine()
 
 
 @dataclass(slots=True)
@@ -83,16 +116,25 @@ class Job:
     """Key of an object that was announced, and is to be made again because it is gone; empty as a rule."""
     lasting: bool = True
     """Set to False where trying again later may give more: then it is not remembered for other flows."""
-    parked: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-    """`async with job.parked():` around a wait for something else than work: another job has its place meanwhile."""
-    turn: Callable[[], Awaitable[None]] = anytime
-    """Waits until all that came before it has had its turn; where what is given hangs on the order of inputs."""
-    turn_back: Callable[[], object] = bool
-    """After a failure: those behind it wait for it again."""
     kin: frozenset[str] = frozenset()
     """The recipes of all that its node gives at present, this job's among them: one for each way to it."""
-    crowded: Callable[[], bool] = bool
-    """Whether so many wait that a long wait is better spent elsewhere: Postpone."""
+    line: Line = ALONE
+
+    def parked(self) -> AbstractAsyncContextManager[None]:
+        """`async with job.parked():` around a wait for something else than work: another has its place meanwhile."""
+        return self.line.parked()
+
+    async def turn(self) -> None:
+        """Wait until all that came before has had its turn; where what is given hangs on the order of inputs."""
+        await self.line.turn()
+
+    def turn_back(self) -> None:
+        """After a failure: those behind it wait for it again."""
+        self.line.turn_back()
+
+    def crowded(self) -> bool:
+        """Whether so many wait that a long wait is better spent elsewhere: Postpone."""
+        return self.line.crowded()
 
     def report(self, fields: dict[str, Any]) -> None:
         """Say how far it is; sent on as live progress a few times a second at most."""

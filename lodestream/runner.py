@@ -7,7 +7,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -33,8 +32,6 @@ LONGEST_WAIT = 3600.0
 """Seconds before the next attempt at most, whatever a server asks for."""
 WINDOW = 256
 """Outputs of one input that are published at once."""
-LONG = 5.0
-"""Seconds of work after which its consumer may have become another's: see `flow.record.REST`."""
 NEXT_RECORD = 0.5
 """Seconds after which a worker has read the newest record of its flow."""
 OUTAGE_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -97,7 +94,7 @@ class Runner:
         """Take one message to its end: outputs, a no, another try, or a dead letter."""
         started = time.perf_counter()
         item: Input | None = None
-        delivery.still_ours = partial(self._still_ours, started)
+        delivery.still_ours = self._stands
         try:
             item = self._read(delivery)
             fate = await self._judge(item.cause, item.recipe, delivery.seq)
@@ -116,10 +113,6 @@ class Runner:
             log.exception("failed", flow=self.flow, node=self.name, subject=delivery.subject, attempt=delivery.attempt)
             await self._later(delivery, item, error, None)
         self.tally.seconds += time.perf_counter() - started
-
-    async def _still_ours(self, started: float) -> bool:
-        """Whether its consumer stands, asked anew after work that took long."""
-        return time.perf_counter() - started < LONG or await self._stands()
 
     def _read(self, delivery: Delivery) -> Input:
         """Raises Malformed where the message is not what this node takes."""
@@ -145,7 +138,7 @@ class Runner:
             try:
                 if delivery.attempt > 1:
                     job.attempt = 1 + len(await self.attempts.failed(delivery))
-                if self._is_forgotten(item.message):
+                if self.parts.forgotten and self._is_forgotten(item.message):
                     await self._publish((), item, job, headers)
                 elif memo and (manifest := await memo.find(item.ident, item.wanted)):
                     self.tally.remembered += 1
@@ -166,12 +159,13 @@ class Runner:
         self.tally.waits_for = ""
 
     def _job(self, item: Input, delivery: Delivery) -> Job:
+        recipe = self._recipe(item.recipe)
         return Job(
             self.flow,
             self.name,
             self.node.type,
             self.settings,
-            self._recipe(item.recipe),
+            recipe,
             item.ident,
             item.cause,
             1,
@@ -179,12 +173,9 @@ class Runner:
             self.parts,
             self.state,
             item.raw,
-            parked=delivery.parked,
-            turn=delivery.turn,
-            turn_back=delivery.turn_back,
-            kin=self.kin or frozenset((self._recipe(item.recipe),)),
-            crowded=delivery.crowded,
             wanted=item.wanted,
+            kin=self.kin or frozenset((recipe,)),
+            line=delivery,
         )
 
     async def _work(self, item: Input, job: Job, memo: Memo | None, headers: dict[str, str] | None) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +28,8 @@ HELD_BACK = 1.0
 """Seconds without a new pull after the server refused one, or it would be asked again at once, for ever."""
 FEW = 64
 """Places of which every free one is asked to be filled at once: what is done in them takes long."""
+LONG = 5.0
+"""Seconds of work after which its consumer may have become another's: see `flow.record.REST`."""
 PARKED = 256
 """Messages in hand without a place, from which on no more are asked for."""
 
@@ -35,12 +38,13 @@ class Delivery:
     """One delivered message: its bytes, where it stands in its stream, and the ways to answer."""
 
     __slots__ = (
-        *("_nc", "_puller", "attempt", "data", "headers", "reply", "seq", "still_ours", "subject", "task", "touched"),
+        *("_came", "_nc", "_puller", "attempt", "data", "headers", "reply", "seq", "still_ours", "subject", "task"),
+        "touched",
     )
     task: asyncio.Task[None]
     """Works on it."""
     still_ours: Callable[[], Awaitable[bool]] | None
-    """Asked before it is acked: a consumer of the same name, made since, would take that for its own."""
+    """Asked before it is acked, where it was worked on for `LONG`: its consumer's name may be another's by then."""
 
     def __init__(self, msg: Msg, nc: object, now: float, puller: "Puller"):
         self._nc, self.data, self.subject, self.reply, self.headers = nc, msg.data, msg.subject, msg.reply, msg.headers
@@ -48,7 +52,7 @@ class Delivery:
         parts = msg.reply.split(".")
         at = 4 if len(parts) == 9 else 6
         self.attempt, self.seq, self.touched = int(parts[at]), int(parts[at + 1]), now
-        self.still_ours = None
+        self.still_ours, self._came = None, time.monotonic()
 
     @property
     def token(self) -> str:
@@ -58,7 +62,7 @@ class Delivery:
 
     async def ack(self) -> None:
         """Done: never deliver it again. A lost ack costs one redelivery, which the identity subjects absorb."""
-        if self.still_ours is None or await self.still_ours():
+        if self.still_ours is None or time.monotonic() - self._came < LONG or await self.still_ours():
             await self._nc.publish(self.reply)  # type: ignore[attr-defined]
 
     async def nak(self, delay: float) -> None:
@@ -255,7 +259,7 @@ class Puller:
 
     async def _one(self, delivery: Delivery) -> None:
         try:
-            if delivery.seq in self._parked:
+            if self._parked and delivery.seq in self._parked:
                 await self.enter(delivery)
             await self._handle(delivery)
         except asyncio.CancelledError:
@@ -263,8 +267,10 @@ class Puller:
             raise
         finally:
             self._live.pop(delivery.seq, None)
-            self._parked.discard(delivery.seq)
-            self.turns.done(delivery.seq)
+            if self._parked:
+                self._parked.discard(delivery.seq)
+            if self.turns.taken:
+                self.turns.done(delivery.seq)
             if self._line:
                 self._next_in_line()
         if self.window - len(self._live) + len(self._parked) - self._credit >= self._refill:

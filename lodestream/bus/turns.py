@@ -24,6 +24,11 @@ class Turns:
         self._changed = asyncio.Event()
         self._alone: asyncio.Task[None] | None = None
 
+    @property
+    def taken(self) -> bool:
+        """Whether any message has waited for its turn."""
+        return self._alone is not None
+
     def pass_at_once(self, seq: int) -> bool:
         """Whether it is the turn of a message at this moment; it has passed then."""
         self._passed.discard(seq)

@@ -123,6 +123,7 @@ def _common() -> dict[str, Any]:
     }
 
 
+@functools.lru_cache(1024)
 def dedicated(url: str) -> str | None:
     """The key of the extractor made for this site, or None where only the generic one would take the URL."""
     return next((key for key, ie in _WARM._ies.items() if key != "Generic" and ie.suitable(url)), None)

@@ -7,6 +7,7 @@ from typing import Any
 from lodestream.web import ytdlp
 from lodestream.web.addresses import allowed, guard
 from lodestream.web.verdicts import Verdict
+from services.discover.feeds import is_video_file
 from services.discover.listing import Lister
 from services.discover.rows import Row
 
@@ -19,7 +20,7 @@ warm = ytdlp.warm
 
 def prepare(job: dict[str, Any]) -> None:
     """What only some jobs take is loaded before the first of them: while idle it would be a quarter of the memory."""
-    if job["kind"] not in WITHOUT_PAGES:
+    if job["kind"] not in WITHOUT_PAGES and not is_video_file(job["value"]):
         ytdlp.warm_for_pages()
 
 

@@ -27,7 +27,7 @@ from lodestream.local import Home, connection, down, is_up, up
 from proto import subjects
 from services.extract.child import Task, extract
 from services.extract.sampler import Sampler
-from tests.bench.cpu import cpu_seconds
+from tests.bench.cpu import cpu_seconds, settle
 from tests.bench.static_site import static_site
 
 VIDEOS, SECONDS = 40, 30
@@ -95,6 +95,7 @@ async def whole_flow(home: Home, base: str, names: list[str]) -> tuple[float, fl
     """CPU seconds of every process of a running instance for the flow, and wall seconds."""
     state = is_up(home)
     assert state
+    settle(state.pid)
     bus = await connect(*connection(home), patience=5)
     before, began = cpu_seconds(state.pid), time.perf_counter()
     stored = await mine(bus, base, names)

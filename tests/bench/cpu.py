@@ -1,9 +1,12 @@
 """CPU time of a whole tree of processes, from /proc."""
 
 import os
+import time
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
+LONGEST = 60
+"""Seconds."""
 
 
 def tree(root: int) -> list[int]:
@@ -31,6 +34,17 @@ def cpu_seconds(root: int) -> float:
             continue
         total += sum(int(ticks) for ticks in fields[11:15])
     return total / TICK
+
+
+def settle(root: int) -> None:
+    """Wait until a tree that was started has nothing left to get ready: less than a tenth of a core for a second."""
+    last = cpu_seconds(root)
+    for _ in range(LONGEST):
+        time.sleep(1)
+        if (now := cpu_seconds(root)) - last < 0.1:
+            return
+        last = now
+    raise SystemExit(f"process {root} is busy {LONGEST} s after its start")
 
 
 def resident_mb(root: int) -> float:

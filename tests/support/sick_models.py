@@ -10,25 +10,27 @@ from tests.support.triton import add_model
 INT64, FLOAT = TensorProto.INT64, TensorProto.FLOAT
 WORDS = 100
 """The size of the vocabulary of `add_reader`."""
-IMPOSSIBLE = 20
-"""More rows than this power of them has bytes: 8 of them are an exabyte, 2 a megabyte."""
+FITS, TOO_MUCH = 2, 1 << 50
+"""Rows that fit into any memory, and bytes that each further one needs: refused at once, where less may be given and
+bring the machine to its knees."""
 
 
-def add_greedy(models: Path, name: str, power: int = IMPOSSIBLE, least: int = 0) -> None:
-    """Gives twice what it gets, and needs `least` + rows ** `power` bytes for that."""
-    constants = {"power": power, "least": least, "two": 2.0, "first": [0]}
+def add_greedy(models: Path, name: str, least: int = 1) -> None:
+    """Gives twice what it gets, and needs `least` bytes for that, and TOO_MUCH for each row over FITS."""
+    constants = {"fits": FITS, "each": TOO_MUCH, "zero": 0, "least": least, "two": 2.0, "first": [0]}
     nodes = [
         helper.make_node("Shape", ["x"], ["shape"]),
         helper.make_node("Gather", ["shape", "first"], ["rows"]),
-        helper.make_node("Pow", ["rows", "power"], ["many"]),
+        helper.make_node("Sub", ["rows", "fits"], ["more"]),
+        helper.make_node("Max", ["more", "zero"], ["over"]),
+        helper.make_node("Mul", ["over", "each"], ["many"]),
         helper.make_node("Add", ["many", "least"], ["bytes"]),
         helper.make_node("ConstantOfShape", ["bytes"], ["waste"], value=helper.make_tensor("v", 2, [1], [0])),
-        helper.make_node("ReduceMax", ["wasted"], ["none"], keepdims=0),
         helper.make_node("Cast", ["waste"], ["wasted"], to=FLOAT),
+        helper.make_node("ReduceMax", ["wasted"], ["none"], keepdims=0),
         helper.make_node("Mul", ["x", "two"], ["twice"]),
         helper.make_node("Add", ["twice", "none"], ["y"]),
     ]
-    nodes[5], nodes[6] = nodes[6], nodes[5]
     _add(models, name, nodes, constants)
 
 
