@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ class Run:
         await asyncio.to_thread(self.target.start)
         bus = await self.target.connect()
         async with watched(self.target.home.nats) as disk:
-            self.killer = Killer(self.target, NAME, bus, disk, messages)
+            self.killer = Killer(self.target, NAME, bus, disk, messages, partial(self._deploy, bus))
             began = time.monotonic()
-            await self._deploy(bus)
+            await self.killer.deploy()
             killing = asyncio.create_task(self.killer.run(strikes))
             counting = asyncio.create_task(self._count(bus))
             try:

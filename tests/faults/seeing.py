@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ class Looking:
         began = time.monotonic()
         async with watched(self.target.home.nats) as disk:
             self.before = await last_sequence(bus.nc, subjects.stream(NAME))
-            await self._deploy(bus)
-            killer = Killer(self.target, NAME, bus, disk, messages)
+            killer = Killer(self.target, NAME, bus, disk, messages, partial(self._deploy, bus))
+            await killer.deploy()
             strikes = plan(seed, kills, SEEING, self.before / messages) if kills else []
             killing = asyncio.create_task(killer.run(strikes))
             try:

@@ -6,7 +6,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import nats.errors
@@ -60,9 +60,12 @@ def plan(seed: int, count: int, deck: Mapping[str, int] = DECK, first: float = F
 class Killer:
     """Carries out a plan on a running instance, as the flow's stream grows."""
 
-    def __init__(self, target: Instance, flow: str, bus: Bus, disk: Disk, messages: int):
-        """`messages` is what the stream has in the end."""
+    def __init__(
+        self, target: Instance, flow: str, bus: Bus, disk: Disk, messages: int, deploy: Callable[[], Awaitable[None]]
+    ):
+        """`messages` is what the stream has in the end; `deploy` puts the flow to work."""
         self.target, self.flow, self.bus, self.disk, self.messages = target, flow, bus, disk, messages
+        self._deploy, self._deployed = deploy, 0.0
         self.killed: Counter[str] = Counter()
         self.orphans: list[int] = []
         """Processes that outlived all that should have ended with their supervisor."""
@@ -71,6 +74,11 @@ class Killer:
         self.published: list[tuple[float, bytes]] = []
         """Seeds, and when each was acknowledged."""
         self.began = self.cut_at = time.monotonic()
+
+    async def deploy(self) -> None:
+        """Put the flow to work."""
+        await self._deploy()
+        self._deployed = time.monotonic()
 
     async def run(self, strikes: list[Strike]) -> None:
         """All of the plan, in order."""
@@ -91,8 +99,10 @@ class Killer:
                 return
             await asyncio.sleep(0.1)
 
-    async def _publish_again(self) -> None:
-        """What was acknowledged shortly before a power cut is its publisher's to repeat."""
+    async def _repeat(self) -> None:
+        """What was acknowledged shortly before a power cut is for those to repeat who asked for it."""
+        if self._deployed > self.cut_at - 2 * UNSYNCED:
+            await self.deploy()
         for when, seed in list(self.published):
             if when > self.cut_at - 2 * UNSYNCED:
                 await self.publish(seed)
@@ -118,7 +128,7 @@ class Killer:
             with contextlib.suppress(LodeError):  # not for want of this
                 await self.target.hasten(self.bus, self.flow)
             if strike.kind == "power":
-                await self._publish_again()
+                await self._repeat()
 
     async def _kill_one(self, strike: Strike) -> None:
         async with asyncio.timeout(PATIENCE):
