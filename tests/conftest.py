@@ -1,5 +1,20 @@
-"""Fixtures for tests of every kind."""
+"""Fixtures for tests of every kind, and how many run side by side."""
+
+import os
+from pathlib import Path
+
+import pytest
 
 from tests.support.triton import triton
 
 __all__ = ["triton"]
+
+WAITING = 2
+"""Tests for each core: most of them wait for servers most of the time."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One after the other where one file was asked for, which can be debugged then, or what shares a Docker engine."""
+    asked = [Path(argument.partition("::")[0]) for argument in config.args]
+    alone = len(asked) == 1 and asked[0].is_file()
+    return 0 if alone or any("compose" in path.parts for path in asked) else WAITING * len(os.sched_getaffinity(0))

@@ -49,7 +49,7 @@ nodes:
   frames: {{type: extract, from: get, every: 1s}}
   prices: {{type: records, from: seeds, allow_hosts: ["{host}"], id: sku}}
 """
-LONG, SHORT = (500, 100), (60, 12)
+LONG, SHORT = (500, 100), (40, 10)
 """Videos and kills."""
 SHORT_ACK_WAIT = 8.0
 ALIVE = "alive"

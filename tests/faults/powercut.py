@@ -29,6 +29,7 @@ class Disk:
     def __init__(self, store: Path):
         self._store = store
         self._seen: deque[tuple[float, Sizes]] = deque()
+        self._synced: Sizes = {}
 
     def look(self) -> None:
         """Note the sizes as they are now; older looks than are needed are forgotten."""
@@ -42,9 +43,13 @@ class Disk:
         before = self._seen[0][1]
         return sum(max(0, size - before.get(path, 0)) for path, size in self._sizes().items())
 
+    def fail(self) -> None:
+        """The power goes at this moment: what is synced now is what stays, however long it takes to kill the server."""
+        self._synced = self._seen[0][1]
+
     def cut(self) -> int:
-        """Take away what was not synced, from a server that is dead; how many bytes that was."""
-        before, lost = self._seen[0][1], 0
+        """Take away what was not synced then, from a server that is dead; how many bytes that was."""
+        before, lost = self._synced, 0
         for path, size in self._sizes().items():
             kept = min(size, before.get(path, 0))
             lost += size - kept

@@ -36,7 +36,7 @@ LOOKING = """
   boxes: {type: detect, from: good.kept, labels: ["ball", "square"], model: standin-grounding-dino, threshold: 0.2}
 """
 MODELS = ("standin-siglip2", "standin-dinov3", "standin-grounding-dino")
-LONG, SHORT = (200, 40), (30, 8)
+LONG, SHORT = (200, 40), (16, 6)
 """Videos and kills."""
 ACK_WAIT = 8.0
 QUIET_S, KILL_S = 300.0, 60.0

@@ -150,4 +150,5 @@ class Killer:
         while self.disk.unsynced() < LOSS and time.monotonic() < deadline:
             await asyncio.sleep(LOOK_EVERY)
         self.cut_at = time.monotonic()
+        self.disk.fail()
         await asyncio.to_thread(self.target.kill_all)
