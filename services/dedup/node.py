@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from lodestream.errors import LodeError, Malformed, Reject
-from lodestream.inference import ACCESS
+from lodestream.errors import LodeError, Reject
+from lodestream.inference import ACCESS, asked
 from lodestream.job import Job, Parts
 from lodestream.node import Node, Output, Settings, setting
 from proto import keys, subjects
-from proto.messages import Kept, Shard, Unique, chosen
+from proto.messages import Kept, Shard, Unique
 
 if TYPE_CHECKING:
     from lodestream.ledger.pack import Verdict
@@ -56,11 +56,9 @@ class Dedup(Settings, kw_only=True, frozen=True):
 
 async def dedup(message: Shard | Kept | Unique, job: Job) -> AsyncIterator[Output]:
     """Which frames are new; where none is, by another port, with a no. Raises Missing, Outage, Postpone, Reject."""
-    shard, indices = chosen(message)
-    if indices and not 0 <= min(indices) <= max(indices) < len(shard.time_ms):
-        raise Malformed("malformed message", f"frame {max(indices)} of a shard of {len(shard.time_ms)}")
+    shard, indices = asked(message)
     projects: Projects = job.state
-    verdict, model = await projects.judge(job, shard, sorted(set(indices)))
+    verdict, model = await projects.judge(job, shard, indices)
     made = Unique(
         id=shard.id,
         media_id=shard.media_id,

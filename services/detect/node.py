@@ -9,11 +9,12 @@ import msgspec
 from msgspec import Meta
 
 from lodestream.errors import LodeError, Malformed, Outage
+from lodestream.inference import asked
 from lodestream.job import Job, Parts
 from lodestream.natsconf import MAX_PAYLOAD
 from lodestream.node import Node, Output, Settings, setting
 from proto import keys
-from proto.messages import Boxes, Kept, Shard, Unique, chosen, encode
+from proto.messages import Boxes, Kept, Shard, Unique, encode
 from services.detect.detector import OUTPUTS, Detector, check, nearest, prepared
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ async def detect(message: Shard | Kept | Unique, job: Job) -> AsyncIterator[Outp
     """The boxes in every frame that counts. Raises Outage, Missing, and Malformed."""
     from lodestream.inference.frames import Pictures
 
-    shard, indices = _asked(message)
+    shard, indices = asked(message)
     sight: Sight = job.state
     if sight.shelf is None:
         raise Outage("this worker has no folder of models; LODE_MODELS names it")
@@ -122,14 +123,6 @@ async def detect(message: Shard | Kept | Unique, job: Job) -> AsyncIterator[Outp
         count = sum(len(each.boxes) for each in found.values())
         raise Malformed("too many boxes", f"{count} boxes are {size >> 20} MiB; raise threshold, or lower max_boxes")
     yield "boxes", made
-
-
-def _asked(message: Shard | Kept | Unique) -> tuple[Shard, list[int]]:
-    """The shard, and the frames that count. Raises Malformed where it does not have them."""
-    shard, indices = chosen(message)
-    if indices and max(indices) >= len(shard.time_ms):
-        raise Malformed("malformed message", f"frame {max(indices)} of a shard of {len(shard.time_ms)}")
-    return shard, sorted(set(indices))
 
 
 def _pieces(indices: list[int], detector: Detector) -> Iterable[list[int]]:

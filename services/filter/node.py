@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lodestream.errors import Malformed, Reject
-from lodestream.inference import ACCESS
+from lodestream.inference import ACCESS, asked
 from lodestream.job import Job, Parts
 from lodestream.node import Kind, Node, Output
 from proto import keys, subjects
-from proto.messages import Kept, Shard, Unique, chosen
+from proto.messages import Kept, Shard, Unique
 from services.filter.settings import Filter
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def filter_frames(message: Shard | Kept | Unique, job: Job) -> AsyncIterat
     """Which frames are kept; where none is, by another port, with a no. Raises Missing, Outage, Reject."""
     from services.filter.look import look
 
-    shard, indices = _asked(message)
+    shard, indices = asked(message)
     sight: Sight = job.state
 
     async def look_at(other: Shard, frames: Sequence[int]) -> "Seen":
@@ -73,14 +73,6 @@ async def filter_frames(message: Shard | Kept | Unique, job: Job) -> AsyncIterat
     if not made.kept:
         counts = Counter(no.kind for no in seen.no if no)
         raise Reject("empty after filter", "; ".join(f"{count} {kind}" for kind, count in counts.most_common()))
-
-
-def _asked(message: Shard | Kept | Unique) -> tuple[Shard, list[int]]:
-    """The shard, and the frames that count. Raises Malformed where it does not have them."""
-    shard, indices = chosen(message)
-    if indices and max(indices) >= len(shard.time_ms):
-        raise Malformed("malformed message", f"frame {max(indices)} of a shard of {len(shard.time_ms)}")
-    return shard, sorted(set(indices))
 
 
 def _message(shard: Shard, indices: Sequence[int], seen: "Seen", settings: Filter) -> Kept:
