@@ -21,6 +21,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SETUP + (own.args[0] if own else 120)), append=False)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One after the other: a project takes the whole machine, and the first test builds the images for all."""
+    return 0
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every image, of this checkout."""
