@@ -4,10 +4,10 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
+import pytest_asyncio
 
 from lodestream import clearing
 from lodestream.errors import CHANGED
@@ -17,7 +17,8 @@ from tests.support.engine import eventually
 from tests.support.mining import DAMAGES, PATIENCE, Mining, clip, mining
 from tests.support.servers import start_minio
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+RUBBISH = (*DAMAGES, "an index emptied", "an index swapped", "an index of old")
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +31,21 @@ def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(params=["directory", "s3"])
-async def at(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Mining]:
-    """An instance on a directory, and on S3."""
-    url = f"file://{tmp_path}/objects" if request.param == "directory" else request.getfixturevalue("s3_url")
-    async with mining(tmp_path, url) as made:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["directory", "s3"])
+async def instance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mining]:
+    """An instance on a directory, and on S3: flows and paths are of one test only."""
+    folder = tmp_path_factory.mktemp("instance")
+    url = f"file://{folder}/objects" if request.param == "directory" else request.getfixturevalue("s3_url")
+    async with mining(folder, url) as made:
         made.start()
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def at(instance: Mining) -> Mining:
+    """It, without a flow, and without a word of what was before."""
+    await instance.forget()
+    return instance
 
 
 def path() -> str:
@@ -50,10 +59,10 @@ async def test_media_damaged_in_every_way_is_fetched_again_for_a_node_that_needs
     at.files |= {url: clip(url) for url in paths.values()}
     await at.deploy(one)
     await at.mine(one, *paths.values())
-    media = {m.url.rpartition("/")[2]: m for m in await at.media(one)}
+    media = by_path(await at.media(one))
     assert len(media) == len(DAMAGES)
     for how, url in paths.items():
-        await at.damage(media[url[1:]].object_key, how)
+        await at.damage(media[url].object_key, how)
     await at.deploy(one, "count: 2")  # another sampler: it needs the videos
     await at.until_whole(*media.values())
     await at.quiet(one)
@@ -112,29 +121,22 @@ async def test_a_manifest_that_somebody_has_touched_is_none(at: Mining) -> None:
     assert not await at.letters()
 
 
-@pytest.mark.parametrize("how", [*DAMAGES, "an index emptied", "an index swapped", "an index of old"])
-async def test_a_new_video_is_no_alias_of_rubbish(at: Mining, how: str) -> None:
+async def test_a_new_video_is_no_alias_of_rubbish(at: Mining) -> None:
     one, two = names("one", "two")
-    first, second, other = path(), path(), path()
-    at.files |= {first: clip(first), second: clip(first), other: clip(other)}
+    first, second = ({how: path() for how in RUBBISH} for _ in range(2))
+    other = path()
+    at.files |= {url: clip(first[how]) for urls in (first, second) for how, url in urls.items()} | {other: clip(other)}
     await at.deploy(one)
-    await at.mine(one, first, other)
-    media = {m.url.rpartition("/")[2]: m for m in await at.media(one)}
-    index = keys.content(media[first[1:]].sha256)
-    if how == "an index emptied":
-        await at.objects.put(index, b"")
-    elif how == "an index swapped":
-        await at.objects.put(index, await at.objects.get(keys.content(media[other[1:]].sha256)))
-    elif how == "an index of old":
-        await at.objects.put(index, media[other[1:]].object_key.encode())
-    else:
-        await at.damage(media[first[1:]].object_key, how)
+    await at.mine(one, *first.values(), other)
+    media = by_path(await at.media(one))
+    for how in RUBBISH:
+        await spoil(at, media[first[how]], media[other], how)
     await at.deploy(two)
-    await at.mine(two, second)
-    (new,) = await at.media(two)
-    assert new.sha256 == media[first[1:]].sha256
-    assert await at.whole(new)
-    assert len(await at.shards(two)) == 1
+    await at.mine(two, *second.values())
+    new = by_path(await at.media(two))
+    assert {how: new[second[how]].sha256 for how in RUBBISH} == {how: media[first[how]].sha256 for how in RUBBISH}
+    assert all([await at.whole(each) for each in new.values()])
+    assert len(await at.shards(two)) == len(new) == len(RUBBISH)
 
 
 async def test_an_alias_is_believed_only_where_it_leads_to_the_bytes(at: Mining) -> None:
@@ -190,7 +192,7 @@ async def test_other_bytes_at_the_source_are_said_and_never_put_in_place_of_the_
     at.files |= {changed: clip(changed), gone: clip(gone)}
     await at.deploy(one)
     await at.mine(one, changed, gone)
-    media = {m.url.rpartition("/")[2]: m for m in await at.media(one)}
+    media = by_path(await at.media(one))
     for each in media.values():
         await at.damage(each.object_key, "swapped")
     at.files[changed] = clip("something new")
@@ -202,8 +204,8 @@ async def test_other_bytes_at_the_source_are_said_and_never_put_in_place_of_the_
 
     await eventually(told, PATIENCE)
     letters = {dead.letter.id: dead.letter for dead in await at.letters() if dead.letter.flow == one}
-    assert "its source has other bytes now" in letters[entity(media[changed[1:]])].detail
-    assert "refuses it now: gone" in letters[entity(media[gone[1:]])].detail
+    assert "its source has other bytes now" in letters[entity(media[changed])].detail
+    assert "refuses it now: gone" in letters[entity(media[gone])].detail
     assert [await at.bytes_of(each.object_key) for each in media.values()] == [None, None]
     assert {m.sha256 for m in await at.media(one)} == {m.sha256 for m in media.values()}
 
@@ -256,6 +258,24 @@ async def test_a_video_stays_while_a_node_of_any_flow_wants_it(at: Mining) -> No
         return await at.bytes_of(media.object_key) is None
 
     await eventually(cleared, PATIENCE)
+
+
+async def spoil(at: Mining, video: Media, other: Media, how: str) -> None:
+    """Damage a video, or the index of its content."""
+    index = keys.content(video.sha256)
+    if how == "an index emptied":
+        await at.objects.put(index, b"")
+    elif how == "an index swapped":
+        await at.objects.put(index, await at.objects.get(keys.content(other.sha256)))
+    elif how == "an index of old":
+        await at.objects.put(index, other.object_key.encode())
+    else:
+        await at.damage(video.object_key, how)
+
+
+def by_path(media: list[Media]) -> dict[str, Media]:
+    """Videos by the paths of their URLs."""
+    return {"/" + each.url.rpartition("/")[2]: each for each in media}
 
 
 def names(*wanted: str) -> list[str]:

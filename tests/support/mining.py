@@ -19,7 +19,9 @@ from lodestream.deadletters import Dead, unresolved
 from lodestream.demo.clips import Clip
 from lodestream.flow.deploy import deploy
 from lodestream.flow.lint import lint
+from lodestream.flow.removal import remove
 from lodestream.flow.store import load_deployed
+from lodestream.flows import deployed_flows
 from lodestream.housekeeping import keep_house
 from lodestream.objects import Objects, open_objects
 from lodestream.process import NATS_URL, OBJECTS, WORK
@@ -173,6 +175,15 @@ class Mining:
             worker.kill()
             worker.wait()
         self.workers.clear()
+
+    async def forget(self) -> None:
+        """Remove every flow with its dead letters, and go on as if nothing had been asked for, said or logged yet."""
+        for flow in await deployed_flows(self.bus):
+            await remove(self.bus.nc, flow, purge=True)
+        self.hits.clear()
+        self.said.clear()
+        for file in self.folder.glob("*.log"):
+            os.truncate(file, 0)
 
     def logged(self) -> str:
         """What the workers have logged."""
