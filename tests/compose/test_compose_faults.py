@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from tests.compose.project import SEEING, SERVICES, Project, docker
+from proto import subjects
+from tests.compose.project import PATIENCE, SEEING, SERVICES, Project, docker
 from tests.compose.test_compose_start import bucket
-from tests.compose.videos import FRAMES, check_mined, deploy, publish, until_fetched, wait_for
+from tests.compose.videos import EVERY, FRAMES, check_mined, deploy, publish, until_fetched, wait_for
 
 VICTIMS = [name for name in SERVICES if name not in ("records", "triton", *SEEING)]
 EACH = 4
@@ -16,8 +17,11 @@ EACH = 4
 NODES = 4
 PILE, ROUNDS = 20, 5
 """Videos that wait for extract when it is killed for certain, and how often that is tried."""
-HANGS = 10.0
+HANGS = 60.0
 """Seconds."""
+BLOWS, LOOKS_BACK = 4, 3.0
+"""How often the house is killed about its start, and seconds within which it has nodes begin again."""
+EXTRACT = subjects.durable("extract", 1)
 
 
 def pictures(project: Project, flow: str) -> dict[str, list[str]]:
@@ -29,6 +33,14 @@ def pictures(project: Project, flow: str) -> dict[str, list[str]]:
         data = client.get_object(name, row["shard_key"], row["byte_offset"], row["byte_length"]).read()
         found.setdefault(row["media_id"], []).append(hashlib.sha256(data).hexdigest())
     return found
+
+
+def videos(project: Project, flow: str) -> list[str]:
+    """The keys of a flow's videos that the object store has."""
+    client, name = bucket(project)
+    stored = {found.object_name for found in client.list_objects(name, "media/", recursive=True)}
+    keys = [row["object_key"] for row in project.sql(f"select object_key from history.media where flow = '{flow}'")]
+    return [key for key in keys if key in stored]
 
 
 def work_was_lost(stack: Project, made: dict[str, str], number: int) -> bool:
@@ -63,6 +75,42 @@ def test_whatever_is_killed_the_outcome_is_that_of_an_undisturbed_run(stack: Pro
     assert any(work_was_lost(stack, made, number) for number in range(ROUNDS)), "nothing was in hand when it was killed"
     check_mined(stack, "kill", made)
     assert {tuple(got) for got in pictures(stack, "kill").values()} == {tuple(wanted)}
+
+
+@pytest.mark.timeout(400)
+def test_a_house_that_was_killed_has_nodes_begin_again_and_sees_to_what_was_left_to_it(stack: Project) -> None:
+    deploy(stack, "house", f"{EVERY}, keep_media: false")
+    stack.lode("flow", "pause", "house", "frames")
+    made = publish(stack, "house", [f"house-{n}.mp4" for n in range(PILE)])
+    until_fetched(stack, "house", PILE)
+    house = stack.container("house")
+    docker("kill", house)  # a person's wish: the engine leaves it at that
+    stack.lode("flow", "resume", "house", "frames")
+    stack.lode("wait", "house", "--timeout", "150s")
+    check_mined(stack, "house", made)
+    before = stack.consumers("house")[EXTRACT]
+    assert len(videos(stack, "house")) == PILE, "nobody but the house may remove them"
+
+    docker("start", house)
+    stack.until_healthy()
+    after = stack.consumers("house")[EXTRACT]
+    assert after["created"] != before["created"]
+    assert "FLOW_house extract-1" in docker("logs", house).stderr + docker("logs", house).stdout
+    stack.lode("wait", "house", "--timeout", "150s")
+    assert stack.consumers("house")[EXTRACT]["delivered"]["consumer_seq"] >= PILE, "all was acked while it was dead"
+
+    draw = random.Random(2)
+    for blow in range(BLOWS):
+        made |= publish(stack, "house", [f"house-{blow}-{n}.mp4" for n in range(EACH)])
+        time.sleep(draw.random() * LOOKS_BACK)
+        stack.kill("house")
+    stack.until_healthy()
+    stack.lode("wait", "house", "--timeout", "150s")
+    check_mined(stack, "house", made)
+    deadline = time.monotonic() + PATIENCE
+    while left := videos(stack, "house"):
+        assert time.monotonic() < deadline, f"not removed: {left}\n{stack.logs('house')}"
+        time.sleep(0.5)
 
 
 @pytest.mark.timeout(300)
