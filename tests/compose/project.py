@@ -16,7 +16,7 @@ import pytest
 
 from lodestream.bus import connect
 from lodestream.compose.stack import ComposeStack
-from lodestream.flow.consumers import infos
+from lodestream.flow.consumers import Info, infos
 from lodestream.stack import VARIABLE
 from lodestream.streams import SECOND, ask
 from proto import subjects
@@ -185,13 +185,17 @@ class Project:
 
     def deliveries(self, flow: str) -> int:
         """How often a message of a flow was handed to a node."""
-        return asyncio.run(self._deliveries(flow))
+        return sum(info["delivered"]["consumer_seq"] for info in self.consumers(flow).values())
 
-    async def _deliveries(self, flow: str) -> int:
+    def consumers(self, flow: str) -> dict[str, Info]:
+        """Those of a flow's nodes, by durable."""
+        return asyncio.run(self._consumers(flow))
+
+    async def _consumers(self, flow: str) -> dict[str, Info]:
         bus = await connect(*self.stack().connection(), patience=PATIENCE)
-        found = (await infos(bus.nc, flow)).items()
+        found = await infos(bus.nc, flow)
         await bus.close()
-        return sum(info["delivered"]["consumer_seq"] for (_, name), info in found if name != subjects.CATALOG)
+        return {name: info for (_, name), info in found.items() if name != subjects.CATALOG}
 
     async def _hasten(self, flow: str, ack_wait: float) -> None:
         bus = await connect(*self.stack().connection(), patience=PATIENCE)
@@ -218,4 +222,4 @@ def project(name: str, folder: Path) -> Iterator[Project]:
     finally:
         with contextlib.suppress(AssertionError):
             made.compose("unpause", check=False)
-        made.compose("down", "-v", "-t", "2", "--remove-orphans")
+        made.compose("--profile", "*", "down", "-v", "-t", "2", "--remove-orphans")

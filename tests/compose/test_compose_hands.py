@@ -85,8 +85,9 @@ def ids(folder: Path, service: str) -> dict[str, str]:
 @pytest.fixture
 async def path(client: docker.DockerClient, folder: Path, tmp_path: Path) -> AsyncIterator[Path]:
     """The socket of hands for `extract` and `fetch`; each has one container again."""
-    compose(folder, "up", "-d", "--scale", "extract=1", "--scale", "fetch=1", "-t", "1")
     containers = Containers(client, PROJECT, read_limits("extract=1-3 fetch=1-2"))
+    containers.scale("extract", 1)  # compose would leave the folders of those that go
+    compose(folder, "up", "-d", "--scale", "extract=1", "--scale", "fetch=1", "-t", "1")
     path = tmp_path / "socket"
     serving = asyncio.create_task(Door(containers).serve(path))
     async with asyncio.timeout(20):
