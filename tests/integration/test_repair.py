@@ -1,47 +1,52 @@
 """`lode doctor` on objects: it finds exactly what was damaged, and has all of it put right."""
 
 import os
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import nullcontext
 
 import pytest
+import pytest_asyncio
 
 from lodestream.audit import Audit, Found
 from lodestream.blobs import remove
 from lodestream.makers import said
 from lodestream.repair import Done, Repair
-from proto import keys
+from proto import keys, subjects
 from proto.messages import encode
 from tests.support.mining import DAMAGES, Mining, clip, mining
 from tests.support.servers import start_minio
 
-pytestmark = pytest.mark.timeout(300)
-PATHS = [f"/{n}.mp4" for n in range(len(DAMAGES))]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture(params=["directory", "s3"])
-async def at(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Mining]:
-    """An instance that has mined a few videos, on a directory and on S3."""
-    if request.param == "directory":
-        async with mined(tmp_path, f"file://{tmp_path}/objects") as made:
-            yield made
-        return
-    with start_minio(tmp_path) as server:
-        async with mined(tmp_path, server.url) as made:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["directory", "s3"])
+async def instance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mining]:
+    """An instance on a directory, and on S3."""
+    folder = tmp_path_factory.mktemp("instance")
+    with start_minio(folder) if request.param == "s3" else nullcontext() as server:
+        async with mining(folder, server.url if server else f"file://{folder}/objects") as made:
+            made.start()
             yield made
 
 
-@asynccontextmanager
-async def mined(folder: Path, url: str) -> AsyncIterator[Mining]:
-    """Videos and their shards, each of which the site has been asked for once."""
-    async with mining(folder, url) as made:
-        made.start()
-        made.files |= {path: clip(path) for path in PATHS}
-        await made.deploy("one")
-        await made.mine("one", *PATHS)
-        yield made
+@pytest.fixture
+def one() -> str:
+    """The name of a flow that no other test has had."""
+    return f"one-{uuid.uuid4().hex[:8]}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def at(instance: Mining, one: str) -> Mining:
+    """It, with nothing but a few videos and their shards, each of which the site has been asked for once."""
+    await instance.forget()
+    for key in await instance.keys(""):
+        await instance.objects.delete(key)
+    instance.files = {path: clip(path) for path in (f"/{one}-{how.replace(' ', '-')}.mp4" for how in DAMAGES)}
+    await instance.deploy(one)
+    await instance.mine(one, *instance.files)
+    return instance
 
 
 async def audit(at: Mining, *, deep: bool = False) -> list[Found]:
@@ -73,17 +78,17 @@ def counted(found: list[Found]) -> Counter[str]:
     return Counter(each.kind for each in found)
 
 
-async def contents(at: Mining) -> dict[str, bytes]:
+async def contents(at: Mining, flow: str) -> dict[str, bytes]:
     """Every video and shard."""
-    messages = [*await at.media("one"), *await at.shards("one")]
+    messages = [*await at.media(flow), *await at.shards(flow)]
     return {message.object_key: await at.objects.get(message.object_key) for message in messages}
 
 
-async def test_all_that_was_damaged_is_found_and_made_again_byte_by_byte(at: Mining) -> None:
+async def test_all_that_was_damaged_is_found_and_made_again_byte_by_byte(at: Mining, one: str) -> None:
     assert await audit(at, deep=True) == []
-    before = await contents(at)
+    before = await contents(at, one)
     assert len(before) == 2 * len(DAMAGES)
-    media, shards = await at.media("one"), await at.shards("one")
+    media, shards = await at.media(one), await at.shards(one)
     for video, shard, how in zip(media, reversed(shards), DAMAGES, strict=True):
         await at.damage(video.object_key, how)
         await at.damage(shard.object_key, how)
@@ -97,15 +102,16 @@ async def test_all_that_was_damaged_is_found_and_made_again_byte_by_byte(at: Min
     assert counted(await audit(at)) == counted(found), "a look changes nothing"
     done = await repair(at)
     assert [each for each in done if not each.healed] == []
-    assert await contents(at) == before
+    assert await contents(at, one) == before
     assert await audit(at) == []
     assert set(at.hits.values()) == {2}
-    assert len(await at.media("one")) == len(await at.shards("one")) == len(DAMAGES)
+    assert len(await at.media(one)) == len(await at.shards(one)) == len(DAMAGES)
     assert not await at.letters()
 
 
-async def test_what_can_not_be_had_again_is_said(at: Mining) -> None:
-    media = await at.media("one")
+async def test_what_can_not_be_had_again_is_said(at: Mining, one: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lodestream.repair.LOOKS", 0.2)
+    media = await at.media(one)
     first, second = media[0], media[1]
     for each in (first, second):
         await at.objects.delete(each.object_key)
@@ -121,34 +127,34 @@ async def test_what_can_not_be_had_again_is_said(at: Mining) -> None:
     assert counted(await audit(at))["missing"] == 2
 
 
-async def test_what_was_removed_on_purpose_is_not_missed_but_had_again_where_it_is_needed(at: Mining) -> None:
-    before = await contents(at)
-    media = {message.id: message for message in await at.media("one")}
+async def test_what_was_removed_on_purpose_is_not_missed_but_had_again_where_it_is_needed(at: Mining, one: str) -> None:
+    before = await contents(at, one)
+    media = {message.id: message for message in await at.media(one)}
     for message in media.values():
         await remove(at.objects, said(encode(message)).blob)
     assert await audit(at, deep=True) == []
-    shard = (await at.shards("one"))[0]
+    shard = (await at.shards(one))[0]
     await at.objects.delete(shard.object_key)
     assert [each.key for each in await audit(at)] == [shard.object_key]
     assert [each.healed for each in await repair(at)] == [True]
     assert await at.bytes_of(shard.object_key) == before[shard.object_key]
-    assert sum(at.hits.values()) == len(PATHS) + 1
+    assert sum(at.hits.values()) == len(DAMAGES) + 1
     await at.objects.put(keys.gone(media[shard.media_id].object_key), b"")
     others = [message for message in media.values() if message.id != shard.media_id]
     await at.objects.put(keys.gone(others[0].object_key), b"{}")
     assert [each.key for each in await audit(at)] == [others[0].object_key], "a mark that says nothing is none"
 
 
-async def test_strays_and_touched_objects_are_told_from_damage(at: Mining) -> None:
-    shards = await at.shards("one")
+async def test_strays_and_touched_objects_are_told_from_damage(at: Mining, one: str) -> None:
+    shards = await at.shards(one)
     await at.objects.put("frames/12345678/web-0/web-0_s0000-0.tar", b"nobody speaks of it")
     await at.objects.put(shards[0].object_key, await at.objects.get(shards[0].object_key))
     touched = 1 if at.url.startswith("file:") else 0  # S3 tells the same bytes by their tag
     assert counted(await audit(at)) == counted_as(stray=1, touched=touched)
     assert [each for each in await repair(at) if not each.healed] == []
     assert counted(await audit(at)) == {"stray": 1}
-    orphan = (await at.media("one"))[0].object_key
-    await at.bus.nc.jetstream().delete_stream("FLOW_one")
+    orphan = (await at.media(one))[0].object_key
+    await at.bus.nc.jetstream().delete_stream(subjects.stream(one))
     await at.objects.delete(orphan)
     done = {each.found.key: each for each in await repair(at)}
     assert "no message speaks of it" in done[orphan].said
