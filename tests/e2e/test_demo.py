@@ -15,6 +15,7 @@ from PIL import Image
 from lodestream.demo.clips import Clip
 from lodestream.demo.site import files_in
 from lodestream.local import Home
+from tests.support.cli import run_lode
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -58,9 +59,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def sql(home: Path, query: str) -> list[dict[str, Any]]:
     """What the catalog answers while nothing is up."""
-    done = lode(home, "sql", "--json", query)
-    assert done.returncode == 0, done.stderr
-    answer: list[dict[str, Any]] = json.loads(done.stdout)
+    answer: list[dict[str, Any]] = json.loads(run_lode(home, "sql", "--json", query).stdout)
     return answer
 
 
