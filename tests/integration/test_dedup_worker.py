@@ -63,15 +63,21 @@ class World:
             await publisher.publish(subjects.output(name, "extract", "frames", "shards", entity), encode(shard))
         await publisher.stop()
 
+    async def subjects(self, name: str) -> list[str]:
+        """Where dedup said something of a shard."""
+        js, found = self.bus.nc.jetstream(), list[str]()
+        for port in ("unique", subjects.EMPTY):
+            info = await js.stream_info(subjects.stream(name), subjects_filter=subjects.wire(name, "dedup", "*", port))
+            found += info.state.subjects or {}
+        return found
+
     async def said(self, name: str) -> dict[str, Unique]:
         """What dedup said, by shard."""
         js, found = self.bus.nc.jetstream(), dict[str, Unique]()
-        for port in ("unique", subjects.EMPTY):
-            info = await js.stream_info(subjects.stream(name), subjects_filter=subjects.wire(name, "dedup", "*", port))
-            for subject in info.state.subjects or {}:
-                message = decode_any((await js.get_last_msg(subjects.stream(name), subject)).data or b"")
-                assert isinstance(message, Unique)
-                found[message.id] = message
+        for subject in await self.subjects(name):
+            message = decode_any((await js.get_last_msg(subjects.stream(name), subject)).data or b"")
+            assert isinstance(message, Unique)
+            found[message.id] = message
         return found
 
     @contextmanager
@@ -188,4 +194,4 @@ async def _all(world: World, name: str) -> bool:
 
 
 async def _many(world: World, name: str, count: int) -> bool:
-    return len(await world.said(name)) >= count
+    return len(await world.subjects(name)) >= count

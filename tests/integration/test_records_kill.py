@@ -23,7 +23,7 @@ from tests.support.engine import eventually
 from tests.support.paged_api import PagedApi, serve
 from tests.support.servers import Running, start_nats
 
-PAGES, KILLS = 50, 3
+PAGES, KILLS = 50, 2
 FLOW = """
 flow: t
 nodes:
