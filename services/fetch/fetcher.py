@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from lodestream.blobs import Blob
 from lodestream.children import Children
-from lodestream.errors import Reject
+from lodestream.errors import Postpone, Reject
 from lodestream.forget.tombs import FORGOTTEN
 from lodestream.job import Job
 from lodestream.leases import Lost
@@ -47,7 +47,7 @@ class Fetcher:
         form = ids.recipe(job.node_type, 1, b"%d" % job.settings.max_height, "")
         await self.fakes.refuse_url(candidate.url)
         async with job.parts.leases.hold("media", candidate.id, job.parked) as hold:
-            if not job.wanted and (known := await stored.find(candidate.id, form, job.objects)):
+            if not job.wanted and (known := await _stored(candidate, form, job, hold.waited)):
                 return await self._known(candidate, job, form, known)
             with self._scratch(job.parts.work) as path:
                 got = await self._get(candidate, job, path)
@@ -56,7 +56,7 @@ class Fetcher:
                 media = _media(candidate, got, facts, key)
                 again = partial(self.fakes.repeated, media, job)
                 await stored.tell(candidate.id, form, got.sha256, got.told, job.parts.objects)
-                if not await hold.confirm() and (known := await stored.find(candidate.id, form, job.objects)):
+                if not await hold.confirm() and (known := await _stored(candidate, form, job, not job.wanted)):
                     return await self._known(candidate, job, form, known)  # by whoever had the lease meanwhile
                 if keys.carries(job.wanted, got.sha256):  # it was announced under this key, and under no other
                     media.object_key = job.wanted
@@ -113,6 +113,14 @@ class Fetcher:
         if facts.duration_s and facts.duration_s > longest:
             raise Reject("too long", f"{facts.duration_s:g} s, over {longest:g}")
         return facts
+
+
+async def _stored(candidate: Candidate, form: str, job: Job, others: bool) -> Blob | None:
+    """What was downloaded of it before. Raises Postpone where `others` may have had it, used it and let go of it."""
+    known = await stored.find(candidate.id, form, job.objects)
+    if not known and others and await stored.was_let_go(candidate.id, form, job.objects):
+        raise Postpone("done meanwhile", "it was stored, used and removed: the memo is asked again")
+    return known
 
 
 def _media(candidate: Candidate, got: Downloaded, facts: Facts, key: str) -> Media:

@@ -56,6 +56,11 @@ async def find(media_id: str, form: str, objects: Objects) -> Blob | None:
     return None
 
 
+async def was_let_go(media_id: str, form: str, objects: Objects) -> bool:
+    """Whether something was downloaded of this video, and removed because nobody needs it any more."""
+    return any([found.key.endswith(keys.gone("")) async for found in objects.list(keys.downloads(media_id, form))])
+
+
 async def _of_another(media_id: str, key: str, objects: Objects) -> Blob | None:
     same = await _read(objects, key, Same)
     if same is None or same.id != media_id:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from lodestream.blobs import Blob, remove
 from lodestream.demo.clips import Clip
-from lodestream.errors import Reject, Retry
+from lodestream.errors import Postpone, Reject, Retry
+from proto import keys
 from proto.messages import Media
 from services.fetch import pace, web
 from tests.support.faulty_site import MP4, FaultySite, clip, faulty_site
@@ -283,6 +285,22 @@ async def test_one_download_at_a_time_serves_all_who_want_it(node, site, ident):
     got = await asyncio.gather(*wanted)
     assert got == [got[0]] * 4
     assert [ranged for _, ranged in site.asked].count("") == 1
+
+
+async def test_what_was_stored_used_and_removed_while_it_was_waited_for_is_not_downloaded_again(node, site, ident):
+    for index in await node.keys(keys.content("")):
+        await node.parts.objects.delete(index)  # no other test's file serves for it
+    first = await get(node, site, "/ok.mp4", ident)
+    asked = len(site.asked)
+    async with node.parts.leases.hold("media", ident):
+        waits = asyncio.create_task(get(node, site, "/ok.mp4", ident))
+        await asyncio.sleep(0.3)
+        assert not waits.done()
+        await remove(node.parts.objects, Blob(first.object_key, first.bytes, first.sha256))
+    with pytest.raises(Postpone, match="done meanwhile"):
+        await waits
+    assert len(site.asked) == asked
+    assert (await get(node, site, "/ok.mp4", ident)).sha256 == first.sha256, "who asks later needs it"
 
 
 async def test_cancelled_at_any_moment_it_leaves_nothing(node, site, ident):
