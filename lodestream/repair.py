@@ -59,7 +59,7 @@ class Repair:
             return Done(found, True, "left where it is")
         if found.kind == "touched":
             return Done(found, True, f"same bytes: noted in {await self._renew(found)} manifests")
-        if found.kind == "wrong":
+        if found.kind == "wrong" and not await self._is_whole(found):  # it may have been made again since it was found
             await self._objects.delete(found.key)
         if not found.subject:
             for record in self._audit.naming(found.key):

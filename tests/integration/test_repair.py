@@ -127,6 +127,22 @@ async def test_what_can_not_be_had_again_is_said(at: Mining, one: str, monkeypat
     assert counted(await audit(at))["missing"] == 2
 
 
+async def test_what_was_made_again_since_it_was_found_stays(at: Mining, one: str) -> None:
+    before, media = await contents(at, one), (await at.media(one))[0]
+    await at.damage(media.object_key, "swapped")
+    looked = Audit(at.bus, at.objects, at.folder, deep=False)
+    await looked.gather()
+    healer = Repair(at.bus, at.objects, looked)
+    (found,) = [each async for each in looked.findings()]
+    await at.objects.put(media.object_key, before[media.object_key])
+    assert await healer.put_right(found) is None
+    assert [each.healed for each in await healer.wait(lambda said: None)] == [True]
+    looked.close()
+    await at.quiet(one)
+    assert await contents(at, one) == before
+    assert set(at.hits.values()) == {1}
+
+
 async def test_what_was_removed_on_purpose_is_not_missed_but_had_again_where_it_is_needed(at: Mining, one: str) -> None:
     before = await contents(at, one)
     media = {message.id: message for message in await at.media(one)}
