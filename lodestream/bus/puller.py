@@ -60,6 +60,12 @@ class Delivery:
         parts = self.reply.split(".")
         return f"{self.seq}-{parts[7 if len(parts) == 9 else 9]}"
 
+    @property
+    def given(self) -> int:
+        """The number under which its consumer has given it out: counted from 1, with what was given out again."""
+        parts = self.reply.split(".")
+        return int(parts[6 if len(parts) == 9 else 8])
+
     async def ack(self) -> None:
         """Done: never deliver it again. A lost ack costs one redelivery, which the identity subjects absorb."""
         if self.still_ours is None or time.monotonic() - self._came < LONG or await self.still_ours():
@@ -131,7 +137,7 @@ class Puller:
         self._tickets, self._stopping, self._hold, self._seen = 0, False, 0.0, 0.0
         self._loop = asyncio.get_running_loop()
         self._prefix = bus.nc.new_inbox() + "."
-        self.turns = Turns(self._live, self._pending, 1.5 * ack_wait)
+        self.turns = Turns(self._live, self._behind, 1.5 * ack_wait)
         self._bus = bus
 
     async def start(self) -> "Puller":
@@ -276,13 +282,19 @@ class Puller:
         if self.window - len(self._live) + len(self._parked) - self._credit >= self._refill:
             await self._pull()
 
-    async def _pending(self) -> int:
-        """Messages of the consumer that anybody has in hand; none where the server does not say."""
+    async def _behind(self) -> bool:
+        """Whether other workers have messages in hand that were given out before ours; no where the server is silent.
+
+        Below the server's floor all are acked. One that was given out again holds the floor down where it was before,
+        so with such in hand it only counts whether others have any.
+        """
         try:
             answer = await self._nc.request(subjects.about_consumer(self._next), b"", timeout=LAST_WORDS)
         except (nats.errors.Error, TimeoutError):
-            return 0
-        return int(json.loads(answer.data).get("num_ack_pending", 0))
+            return False
+        told = json.loads(answer.data)
+        first = min((delivery.given for delivery in self._live.values()), default=0)
+        return told.get("num_ack_pending", 0) > len(self._live) and told["ack_floor"]["consumer_seq"] < first - 1
 
     async def _tick(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """Turns: for nodes whose outputs hang on the order of their inputs, which is that of the stream.
 
-A worker that takes up a consumer first waits until nobody else has anything of it in hand: what a killed worker had
-comes again after its ack wait, and it came before what is new.
+A worker that takes up a consumer first waits until nobody else has anything of it in hand that came earlier: what a
+killed worker had comes again after its ack wait, and it came before what is new.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ LOOKS = 0.2
 class Turns:
     """The order in which the messages that one worker has in hand of one consumer pass."""
 
-    def __init__(self, live: Collection[int], pending: Callable[[], Awaitable[int]], patience: float):
-        """`live` has the sequences that are in hand, `pending` asks how many all workers have, together.
+    def __init__(self, live: Collection[int], behind: Callable[[], Awaitable[bool]], patience: float):
+        """`live` has the sequences that are in hand, `behind` asks whether others have any that came before these.
 
         After `patience` seconds what others have is not waited for any more: they are alive.
         """
-        self._live, self._pending, self._patience = live, pending, patience
+        self._live, self._behind, self._patience = live, behind, patience
         self._passed: set[int] = set()
         self._changed = asyncio.Event()
         self._alone: asyncio.Task[None] | None = None
@@ -62,5 +62,5 @@ class Turns:
     async def _wait_for_others(self) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._patience
-        while await self._pending() > len(self._live) and loop.time() < end:
+        while await self._behind() and loop.time() < end:
             await asyncio.sleep(LOOKS)

@@ -12,10 +12,10 @@ class Hand:
     def __init__(self, elsewhere: int = 0, patience: float = 30):
         self.live: dict[int, None] = {}
         self.elsewhere, self.passed = elsewhere, list[int]()
-        self.turns = Turns(self.live, self._pending, patience)
+        self.turns = Turns(self.live, self._behind, patience)
 
-    async def _pending(self) -> int:
-        return len(self.live) + self.elsewhere
+    async def _behind(self) -> bool:
+        return self.elsewhere > 0
 
     async def one(self, seq: int, work: float) -> None:
         """One message, from its coming to its end."""
