@@ -92,6 +92,8 @@ class Scene:
             spot[_mask(thing.shape, right - left)] = COLOURS[thing.colour]
         if self.blur:
             shown = np.asarray(Image.fromarray(shown).filter(ImageFilter.GaussianBlur(self.blur)))
+        if not self.noise and self.light == 1:
+            return shown
         grain = np.random.default_rng(number).normal(0, self.noise, (height, width, 1))
         return np.clip(shown * self.light + grain, 0, 255).astype(np.uint8)
 

@@ -124,7 +124,7 @@ def mined(base: str, name: str, folder: Path, models: Path) -> Made:
         measure(each)
     session(models / f"{TEXTS}-image" / MODEL).run(["embedding"], {"image": pixels})
     pixels, _ = pictures(jpegs, 224, 224)
-    found = session(models / VECTORS / MODEL).run(["embedding"], {"image": pixels})[0]
+    found = session(models / f"{VECTORS}-image" / MODEL).run(["embedding"], {"image": pixels})[0]
     return Made(time.process_time() - began, jpegs, normalised(found))
 
 
