@@ -1,6 +1,7 @@
 """Fixtures for tests of every kind, and how many run side by side."""
 
 import os
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     asked = [Path(argument.partition("::")[0]) for argument in config.args]
     alone = len(asked) == 1 and asked[0].is_file()
     return 0 if alone or any("compose" in path.parts for path in asked) else WAITING * len(os.sched_getaffinity(0))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with tests that may take longest begin first, or all others would be done before these are."""
+    longest: defaultdict[Path, float] = defaultdict(float)
+    for item in items:
+        if limit := item.get_closest_marker("timeout"):
+            longest[item.path] = max(longest[item.path], limit.args[0])
+    items.sort(key=lambda item: -longest[item.path])
