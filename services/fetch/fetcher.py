@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lodestream.blobs import Blob
+from lodestream.blobs import Blob, look
 from lodestream.children import Children
 from lodestream.errors import Postpone, Reject
 from lodestream.forget.tombs import FORGOTTEN
@@ -47,7 +47,8 @@ class Fetcher:
         form = ids.recipe(job.node_type, 1, b"%d" % job.settings.max_height, "")
         await self.fakes.refuse_url(candidate.url)
         async with job.parts.leases.hold("media", candidate.id, job.parked) as hold:
-            if not job.wanted and (known := await _stored(candidate, form, job, hold.waited)):
+            known = await (_remade(job) if job.wanted else _stored(candidate, form, job, hold.waited))
+            if known:
                 return await self._known(candidate, job, form, known)
             with self._scratch(job.parts.work) as path:
                 got = await self._get(candidate, job, path)
@@ -113,6 +114,14 @@ class Fetcher:
         if facts.duration_s and facts.duration_s > longest:
             raise Reject("too long", f"{facts.duration_s:g} s, over {longest:g}")
         return facts
+
+
+async def _remade(job: Job) -> Blob | None:
+    """What is wanted, where another who wanted it too has made it again by now."""
+    if there := await job.parts.objects.stat(job.wanted):
+        _, blob = await look(job.parts.objects, Blob(job.wanted, there.size, ""))
+        return blob if keys.carries(job.wanted, blob.sha256) else None
+    return None
 
 
 async def _stored(candidate: Candidate, form: str, job: Job, others: bool) -> Blob | None:

@@ -303,6 +303,16 @@ async def test_what_was_stored_used_and_removed_while_it_was_waited_for_is_not_d
     assert (await get(node, site, "/ok.mp4", ident)).sha256 == first.sha256, "who asks later needs it"
 
 
+async def test_what_is_wanted_again_by_several_is_downloaded_once(node, site, ident):
+    first = await get(node, site, "/ok.mp4", ident)
+    whole, asked = await node.parts.objects.get(first.object_key), len(site.asked)
+    await node.parts.objects.put(first.object_key, whole[:-1] + b"?")
+    again = [get(node, site, "/ok.mp4", ident, wanted=first.object_key) for _ in range(3)]
+    assert {media.object_key for media in await asyncio.gather(*again)} == {first.object_key}
+    assert await node.parts.objects.get(first.object_key) == whole
+    assert len(site.asked) == asked + 1
+
+
 async def test_cancelled_at_any_moment_it_leaves_nothing(node, site, ident):
     for path in ("/drip.mp4", "/page", "/hls.m3u8", "/ok.mp4"):
         for n in range(6):

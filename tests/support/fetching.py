@@ -35,11 +35,13 @@ class Fetching:
         flow: str = "f",
         recipe: str = "r1",
         title: str = "A title",
+        wanted: str = "",
         **settings: Any,
     ) -> Media:
         """Runs the node's handler as the engine does. Raises what it raises."""
         candidate = Candidate(id=ident, url=url, source="127.0.0.1", seed="s", title=title)
         job = self.job(attempt, flow, recipe, settings)
+        job.wanted = wanted
         ((port, media),) = [output async for output in NODE.handler(candidate, job)]
         assert port == "media"
         assert isinstance(media, Media)
