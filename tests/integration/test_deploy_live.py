@@ -267,7 +267,7 @@ async def test_work_in_hand_goes_on_over_a_change_that_recomputes_nothing(
 async def test_work_that_took_long_does_not_ack_at_another_consumer_of_that_name(
     tmp_path: Path, slow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lodestream.runner.LONG", 0.0)
+    monkeypatch.setattr("lodestream.bus.puller.LONG", 0.0)
     monkeypatch.setattr("lodestream.flow.record.REST", timedelta(0))
     text = G.replace("find}", "find, slow: 1.5}")
     with start_nats(tmp_path) as server:

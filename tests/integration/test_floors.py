@@ -164,6 +164,7 @@ async def test_what_was_acked_for_messages_that_a_power_cut_took_is_done_again(
     for _ in range(2):
         await floors.note(nc)
     disk.look()
+    disk.fail()
     assert await take(nc, 5) == names(5, 9)
     await give(nc, *names(20, 24))
     assert await take(nc, 5, ack=False) == names(20, 24)
