@@ -10,8 +10,8 @@ from tests.support.triton import add_model
 SIDE, WIDTH, DEPTH, BATCH = 224, 384, 4, 16
 
 
-def add_tower(models: Path, name: str, *, kind: str = "KIND_CPU") -> Path:
-    """Patches of a picture (uint8, NHWC), then convolutions; the mean is its embedding. The model's folder."""
+def add_tower(models: Path, name: str, *, kind: str = "KIND_CPU", dim: int = WIDTH) -> Path:
+    """Patches of a picture (uint8, NHWC), then convolutions; of the mean its embedding is made. The model's folder."""
     rng = np.random.default_rng(0)
 
     def weight(name: str, *shape: int) -> TensorProto:
@@ -32,12 +32,14 @@ def add_tower(models: Path, name: str, *, kind: str = "KIND_CPU") -> Path:
             helper.make_node("Relu", [f"c{layer}"], [f"y{layer}"]),
         ]
     nodes.append(helper.make_node("GlobalAveragePool", [f"y{DEPTH}"], ["mean"]))
-    nodes.append(helper.make_node("Flatten", ["mean"], ["embedding"]))
+    nodes.append(helper.make_node("Flatten", ["mean"], ["flat"]))
+    nodes.append(helper.make_node("MatMul", ["flat", "out"], ["embedding"]))
+    held.append(weight("out", WIDTH, dim))
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", SIDE, SIDE, 3])
-    embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", WIDTH])
+    embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", dim])
     config = f"""
         input [{{name: "image" data_type: TYPE_UINT8 dims: [{SIDE}, {SIDE}, 3]}}]
-        output [{{name: "embedding" data_type: TYPE_FP32 dims: [{WIDTH}]}}]
+        output [{{name: "embedding" data_type: TYPE_FP32 dims: [{dim}]}}]
         instance_group [{{count: 1 kind: {kind}}}]
         dynamic_batching {{ max_queue_delay_microseconds: 2000 }}
     """
