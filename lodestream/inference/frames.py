@@ -135,5 +135,4 @@ class Pictures:
 
 def resized(frame: Picture, size: Size) -> np.ndarray:
     """Pixels (height, width, RGB) of a picture stretched to a size, as the makers of models do: whatever its shape."""
-    stretched = np.asarray(frame.resize((size.width, size.height), RESAMPLE[size.resample]))
-    return np.ascontiguousarray(stretched[:, :, :3])
+    return np.asarray(frame.resize((size.width, size.height), RESAMPLE[size.resample]).convert("RGB"))
