@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -89,7 +89,11 @@ class Features:
     ) -> Rows:
         """Compute what is missing, unless somebody else is at it: then take theirs."""
         turn = self._turns.setdefault(stored.name, asyncio.Lock())
-        async with turn, job.parts.leases.hold(EMBED, stored.name, job.parked), AsyncExitStack() as stack:
+        async with (
+            _held(turn, job),
+            job.parts.leases.hold(EMBED, stored.name, job.parked),
+            AsyncExitStack() as stack,
+        ):
             known = await stored.read()
             if missing := _missing(known, indices):
                 started = time.perf_counter()
@@ -99,6 +103,22 @@ class Features:
                 if not job.parts.forgotten.names(shard.media_id):
                     await stored.write(known, time.perf_counter() - started)
         return known
+
+
+@asynccontextmanager
+async def _held(turn: asyncio.Lock, job: Job) -> AsyncIterator[None]:
+    """Waits for it without a place: who holds it may want one, and must not find all taken by those who wait."""
+    taken = False
+    try:
+        if turn.locked():
+            async with job.parked():
+                taken = await turn.acquire()
+        else:
+            taken = await turn.acquire()
+        yield
+    finally:
+        if taken:
+            turn.release()
 
 
 def _missing(known: Rows, indices: Sequence[int]) -> list[int]:

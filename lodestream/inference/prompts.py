@@ -39,7 +39,7 @@ class Prompts:
         while unknown := [text for text in texts if (model.text, text) not in self._known]:
             async with self._turn:
                 if await self._read(job, model, unknown):
-                    async with job.parts.leases.hold(EMBED, model.text, job.parked):
+                    async with job.parts.leases.hold(EMBED, model.text):  # not parked: those behind have all places
                         if unread := await self._read(job, model, unknown):
                             await self._learn(job, model, unread)
         rows = np.stack([self._known[model.text, text] for text in texts])
