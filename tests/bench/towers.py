@@ -10,7 +10,7 @@ from tests.support.triton import add_model
 SIDE, WIDTH, DEPTH, BATCH = 224, 384, 4, 16
 
 
-def add_tower(models: Path, name: str, *, kind: str = "KIND_CPU", dim: int = WIDTH, depth: int = DEPTH) -> Path:
+def add_tower(models: Path, name: str, *, kind: str = "KIND_CPU", dim: int = WIDTH) -> Path:
     """Patches of a picture (uint8, NHWC), then convolutions; of the mean its embedding is made. The model's folder."""
     rng = np.random.default_rng(0)
 
@@ -25,13 +25,13 @@ def add_tower(models: Path, name: str, *, kind: str = "KIND_CPU", dim: int = WID
         helper.make_node("Transpose", ["scaled"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Conv", ["planes", "w0"], ["y0"], strides=[16, 16]),
     ]
-    for layer in range(1, depth + 1):
+    for layer in range(1, DEPTH + 1):
         held.append(weight(f"w{layer}", WIDTH, WIDTH, 3, 3))
         nodes += [
             helper.make_node("Conv", [f"y{layer - 1}", f"w{layer}"], [f"c{layer}"], pads=[1] * 4),
             helper.make_node("Relu", [f"c{layer}"], [f"y{layer}"]),
         ]
-    nodes.append(helper.make_node("GlobalAveragePool", [f"y{depth}"], ["mean"]))
+    nodes.append(helper.make_node("GlobalAveragePool", [f"y{DEPTH}"], ["mean"]))
     nodes.append(helper.make_node("Flatten", ["mean"], ["flat"]))
     nodes.append(helper.make_node("MatMul", ["flat", "out"], ["embedding"]))
     held.append(weight("out", WIDTH, dim))
