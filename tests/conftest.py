@@ -15,10 +15,9 @@ WAITING = 2
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One after the other where one file was asked for, which can be debugged then, or what shares a Docker engine."""
+    """One after the other where one file was asked for: it can be debugged then, and begins at once."""
     asked = [Path(argument.partition("::")[0]) for argument in config.args]
-    alone = len(asked) == 1 and asked[0].is_file()
-    return 0 if alone or any("compose" in path.parts for path in asked) else WAITING * len(os.sched_getaffinity(0))
+    return 0 if len(asked) == 1 and asked[0].is_file() else WAITING * len(os.sched_getaffinity(0))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
