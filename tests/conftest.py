@@ -20,6 +20,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if len(asked) == 1 and asked[0].is_file() else WAITING * len(os.sched_getaffinity(0))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Tell at once what failed: a run that is cut short has said it then."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.nodeid} failed ({report.when}):\n{report.longreprtext}")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with tests that may take longest begin first, or all others would be done before these are."""
     longest: defaultdict[Path, float] = defaultdict(float)
