@@ -16,9 +16,10 @@ from lodestream.bus import Bus
 from lodestream.bus.reader import held
 from lodestream.flows import deployed_flows
 from lodestream.forget.survey import flow_streams
+from lodestream.ledger.pack import Broken, check
 from lodestream.makers import said
 from lodestream.memo import unsealed
-from lodestream.objects import Objects
+from lodestream.objects import Objects, Stat
 from lodestream.registry import node_types
 from proto import keys, subjects
 
@@ -27,7 +28,7 @@ create table wanted
     (key text primary key, size int, sha256 text, version text, subject text, cause text) without rowid;
 create table there (key text primary key, size int, version text) without rowid;
 create table naming (key text, record text, primary key (key, record)) without rowid;
-create table unreadable (key text);
+create table unreadable (kind text, key text);
 """
 SAID = "insert or ignore into wanted values (?, ?, ?, '', ?, ?)"
 NOTED = """
@@ -41,7 +42,7 @@ where ? or t.key is null or t.size <> w.size or t.version <> w.version order by 
 """
 STRAY = "select t.* from there t left join wanted w on w.key = t.key where w.key is null order by t.key"
 BATCH, AT_ONCE = 500, 32
-Kind = Literal["missing", "wrong", "unreadable", "stray", "touched"]
+Kind = Literal["missing", "wrong", "unreadable", "ledger", "stray", "touched"]
 
 
 class Found(NamedTuple):
@@ -85,6 +86,8 @@ class Audit:
                 if len(records) == BATCH:
                     await self._read_records(records)
                     records.clear()
+            elif keys.is_ledger(stat.key):
+                await self._read_ledger(stat)
             elif keys.is_product(stat.key):
                 self.objects += 1
                 self._db.execute("insert into there values (?, ?, ?)", stat)
@@ -117,10 +120,19 @@ class Audit:
                 self.records += 1
                 blobs = blobs_in(key, data)
                 if blobs is None:
-                    self._db.execute("insert into unreadable values (?)", (key,))
+                    self._db.execute("insert into unreadable values ('unreadable', ?)", (key,))
                 for blob in blobs or ():
                     self._db.execute(NOTED, (blob.key, blob.size, blob.sha256, blob.version))
                     self._db.execute("insert or ignore into naming values (?, ?)", (blob.key, key))
+
+    async def _read_ledger(self, stored: Stat) -> None:
+        self.objects += 1
+        try:
+            await check(self._objects, stored, deep=self._deep)
+        except Broken:
+            self._db.execute("insert into unreadable values ('ledger', ?)", (stored.key,))
+        except KeyError:
+            return  # it is in a segment by now
 
     async def _get(self, key: str) -> bytes | None:
         try:
@@ -130,8 +142,8 @@ class Audit:
 
     async def findings(self) -> AsyncIterator[Found]:
         """All that is not as it should be, looked at once more before it is said."""
-        for (key,) in self._db.execute("select key from unreadable"):
-            yield Found("unreadable", key)
+        for kind, key in self._db.execute("select kind, key from unreadable"):
+            yield Found(kind, key)
         cursor = self._db.cursor().execute(DOUBTFUL, (self._deep,))
         while rows := cursor.fetchmany(AT_ONCE):
             for found in await asyncio.gather(*(self._judged(Blob(*row[:4]), *row[4:]) for row in rows)):

@@ -55,6 +55,9 @@ class Repair:
         if found.kind == "unreadable":
             await self._objects.delete(found.key)
             return Done(found, True, "removed: what it named is looked for anew")
+        if found.kind == "ledger":
+            flow, node = keys.ledger_owner(keys.ledger_of(found.key))
+            return Done(found, False, f"its frames count as not seen, until: lode flow reset {flow} {node}")
         if found.kind == "stray":
             return Done(found, True, "left where it is")
         if found.kind == "touched":

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 SHOWN = 25
 """Objects that are named of each kind."""
-BAD = ("missing", "wrong", "unreadable")
+BAD = ("missing", "wrong", "unreadable", "ledger")
 WORDS = {
     "missing": "is missing",
     "wrong": "is not what was stored",
     "unreadable": "cannot be read",
+    "ledger": "cannot be read, what dedup has said and kept",
     "stray": "is spoken of by no message and no manifest",
     "touched": "was written to, with the same bytes",
 }

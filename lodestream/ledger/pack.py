@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from lodestream.objects import Objects
+from lodestream.objects import Objects, Stat
 from proto.messages import Repeat
 
 MAGIC = b"LODELED1"
@@ -91,8 +91,10 @@ Said = tuple[Judged, bytes]
 class Pack:
     """A pack as it was read; `data` may be cut off behind what is needed of it."""
 
-    def __init__(self, header: Header, body: memoryview):
+    def __init__(self, header: Header, body: memoryview, start: int):
         self.header, self._body = header, body
+        self.size = start + max((each.start + each.size for each in header.arrays.values()), default=0)
+        """Bytes that it takes, header and all."""
 
     def array(self, name: str) -> memoryview:
         """The bytes of an array; none where there is no such array."""
@@ -142,9 +144,9 @@ def packed(
 def unpacked(data: Bytes) -> Pack:
     """Raises Broken where the header is damaged, or less lies there than it says."""
     header, start = _head(data)
-    if header is None or len(data) < start + max((s.start + s.size for s in header.arrays.values()), default=0):
+    if header is None or len(data) < (pack := Pack(header, memoryview(data)[start:], start)).size:
         raise Broken("it is cut short")
-    return Pack(header, memoryview(data)[start:])
+    return pack
 
 
 async def without_rows(objects: Objects, key: str) -> Pack:
@@ -159,7 +161,18 @@ async def without_rows(objects: Objects, key: str) -> Pack:
     end = start + header.arrays[VERDICTS].size
     if len(data) < end:
         data = await objects.get(key, 0, end)
-    return Pack(header, memoryview(data)[start:])
+    return Pack(header, memoryview(data)[start:], start)
+
+
+async def check(objects: Objects, stored: Stat, *, deep: bool) -> None:
+    """Raises Broken where an object of a ledger is damaged, as far as its size says; `deep` reads all of it.
+
+    Raises KeyError and Outage.
+    """
+    if deep:
+        unpacked(await objects.get(stored.key)).check()
+    elif stored.size < (await without_rows(objects, stored.key)).size:
+        raise Broken("it is cut short")
 
 
 def merged(packs: Sequence[Pack]) -> bytes:

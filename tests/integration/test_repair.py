@@ -11,6 +11,8 @@ import pytest_asyncio
 
 from lodestream.audit import Audit, Found
 from lodestream.blobs import remove
+from lodestream.ledger.log import Log
+from lodestream.ledger.pack import packed
 from lodestream.makers import said
 from lodestream.repair import Done, Repair
 from proto import keys, subjects
@@ -125,6 +127,22 @@ async def test_what_can_not_be_had_again_is_said(at: Mining, one: str, monkeypat
     assert "refuses it now: gone" in done[second.object_key].said
     assert await at.bytes_of(first.object_key) is None
     assert counted(await audit(at))["missing"] == 2
+
+
+async def test_what_dedup_has_said_is_looked_at_and_left_to_people(at: Mining, one: str) -> None:
+    log = Log(at.objects, keys.ledger(one, "new", "f0f0f0f0"))
+    assert [each async for each in log.read()] == []
+    data = {number: packed(log.origin, number, number, [], {"vectors": ([b"x" * 64], 64)}) for number in range(3)}
+    for number, made in data.items():
+        await log.append(number, made)
+    assert await audit(at, deep=True) == []
+    cut, flipped = (keys.ledger_entry(log.prefix, number) for number in (0, 1))
+    await at.objects.put(cut, data[0][:-32])
+    await at.objects.put(flipped, data[1][:-1] + b"y")
+    assert [(each.kind, each.key) for each in await audit(at)] == [("ledger", cut)]
+    done = await repair(at, deep=True)
+    assert [(each.found.key, each.healed) for each in done] == [(cut, False), (flipped, False)]
+    assert {each.said.partition("until: ")[2] for each in done} == {f"lode flow reset {one} new"}
 
 
 async def test_what_was_made_again_since_it_was_found_stays(at: Mining, one: str) -> None:
