@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from lodestream.forget.tombs import Forgotten
 
 if TYPE_CHECKING:  # whoever only reads declarations need not load the bus
@@ -86,9 +88,8 @@ class NoLine:
 ALONE = NoLine()
 
 
-@dataclass(slots=True)
-class Job:
-    """One message on its way through one node."""
+class Job(msgspec.Struct):
+    """One message on its way through one node; a struct, for it is made once for each."""
 
     flow: str
     node: str
@@ -109,9 +110,9 @@ class Job:
     """What the node's `open` gave."""
     raw: bytes = b""
     """The input as it came; for a node that takes what people publish."""
-    progress: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, Any] = {}
     """How far it is (`bytes`, `total` ...): shown live."""
-    refused: list[Refusal] = field(default_factory=list)
+    refused: list[Refusal] = []
     wanted: str = ""
     """Key of an object that was announced, and is to be made again because it is gone; empty as a rule."""
     lasting: bool = True

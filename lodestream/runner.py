@@ -36,21 +36,21 @@ NEXT_RECORD = 0.5
 """Seconds after which a worker has read the newest record of its flow."""
 OUTAGE_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between looks at a part that is away."""
-
+_AGAIN = f".{subjects.AGAIN}."
 
 Fate = Literal["work", "skip", "later"]
 """Of an input: worked on; acked without work; handed back, for the record of its flow that is served is old."""
 
 
-class Input:
+class Input(msgspec.Struct):
     """One delivery, decoded."""
 
-    __slots__ = ("cause", "ident", "message", "raw", "recipe", "wanted")
-
-    def __init__(self, message: Message | None, cause: str, raw: bytes, wanted: str = ""):
-        self.message, self.cause, self.raw, self.wanted = message, cause, raw, wanted
-        self.ident = message.id if message else raw_id(raw)
-        self.recipe = message.recipe if message else ""
+    message: Message | None
+    cause: str
+    raw: bytes
+    ident: str
+    recipe: str = ""
+    wanted: str = ""
 
 
 class Runner:
@@ -76,14 +76,14 @@ class Runner:
         """
         self.flow, self.name, self.node, self.settings = flow, name, node, settings
         self.parts, self.state, self.publisher, self._judge, self._stands = parts, state, publisher, judge, stands
-        self.kin = frozenset(recipes)
+        self._kin = frozenset(recipes)
         self.tally = Tally()
         self.letters = Letters(flow, name, node.type, publisher)
         self.attempts = Attempts(flow, name, parts.objects)
         self._deliveries = deliveries(node.type)
         self._decode = msgspec.json.Decoder(_union(node.takes)).decode if node.takes else None
         self._again = msgspec.json.Decoder(Again).decode
-        self._recipes: dict[str, str] = {}
+        self._recipes: dict[str, tuple[str, frozenset[str]]] = {}
 
     def counts(self) -> dict[str, Any]:
         """The tally as a message says it, with what the whole worker waits for or has trouble with."""
@@ -117,12 +117,14 @@ class Runner:
     def _read(self, delivery: Delivery) -> Input:
         """Raises Malformed where the message is not what this node takes."""
         if self._decode is None:
-            return Input(None, delivery.subject, delivery.data)
+            return Input(None, delivery.subject, delivery.data, raw_id(delivery.data))
         try:
-            if f".{subjects.AGAIN}." in delivery.subject:
-                again = self._again(delivery.data)
-                return Input(self._decode(again.input), again.subject, bytes(again.input), again.wanted)
-            return Input(self._decode(delivery.data), delivery.subject, delivery.data)
+            if _AGAIN not in delivery.subject:
+                message = self._decode(delivery.data)
+                return Input(message, delivery.subject, delivery.data, message.id, message.recipe)
+            again = self._again(delivery.data)
+            message = self._decode(again.input)
+            return Input(message, again.subject, bytes(again.input), message.id, message.recipe, again.wanted)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Malformed("malformed message", str(error)) from None
         except RecursionError:
@@ -138,7 +140,7 @@ class Runner:
             try:
                 if delivery.attempt > 1:
                     job.attempt = 1 + len(await self.attempts.failed(delivery))
-                if self.parts.forgotten and self._is_forgotten(item.message):
+                if self.parts.forgotten.stones and self._is_forgotten(item.message):
                     await self._publish((), item, job, headers)
                 elif memo and (manifest := await memo.find(item.ident, item.wanted)):
                     self.tally.remembered += 1
@@ -159,7 +161,7 @@ class Runner:
         self.tally.waits_for = ""
 
     def _job(self, item: Input, delivery: Delivery) -> Job:
-        recipe = self._recipe(item.recipe)
+        recipe, kin = self._recipe(item.recipe)
         return Job(
             self.flow,
             self.name,
@@ -174,7 +176,7 @@ class Runner:
             self.state,
             item.raw,
             wanted=item.wanted,
-            kin=self.kin or frozenset((recipe,)),
+            kin=kin,
             line=delivery,
         )
 
@@ -195,7 +197,7 @@ class Runner:
             no = why
         finally:
             self.tally.live.pop(item.ident, None)
-        if self.parts.forgotten and await self._unmade(item, outputs, job):
+        if self.parts.forgotten.stones and await self._unmade(item, outputs, job):
             memo = None
         if memo and job.lasting and (no is None or no.lasting):
             await memo.keep(item.ident, time.perf_counter() - started, outputs, list(job.objects.written.values()), no)
@@ -228,7 +230,7 @@ class Runner:
 
     async def _publish(self, outputs: Sequence[Output], item: Input, job: Job, headers: dict[str, str] | None) -> None:
         """Publish outputs, a window of them at once."""
-        if self.parts.forgotten:
+        if self.parts.forgotten.stones:
             outputs = self._allowed(outputs, item)
         if self.node.settle:
             outputs = [await self._settled(output, item, job, self.node.settle) for output in outputs]
@@ -240,7 +242,7 @@ class Runner:
             await asyncio.gather(*(self._announce(*output, item.cause, job.recipe, headers) for output in some))
 
     def _is_forgotten(self, message: Message | None) -> bool:
-        return bool(self.parts.forgotten) and message is not None and self.parts.forgotten.blocks(message)
+        return bool(self.parts.forgotten.stones) and message is not None and self.parts.forgotten.blocks(message)
 
     def _allowed(self, outputs: Sequence[Output], item: Input) -> list[Output]:
         """A no in place of all that must not be known any more."""
@@ -310,9 +312,11 @@ class Runner:
         backoff = 2 ** (len(tried) - 1) * random.uniform(0.8, 1.2)
         await delivery.nak(min(backoff if after is None else after, LONGEST_WAIT))
 
-    def _recipe(self, input_recipe: str) -> str:
+    def _recipe(self, input_recipe: str) -> tuple[str, frozenset[str]]:
+        """Of what is made from an input, and those of all that the node gives."""
         if input_recipe not in self._recipes:
-            self._recipes[input_recipe] = self.node.recipe(self.settings, input_recipe)
+            recipe = self.node.recipe(self.settings, input_recipe)
+            self._recipes[input_recipe] = recipe, self._kin or frozenset((recipe,))
         return self._recipes[input_recipe]
 
 

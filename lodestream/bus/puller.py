@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -52,7 +51,7 @@ class Delivery:
         parts = msg.reply.split(".")
         at = 4 if len(parts) == 9 else 6
         self.attempt, self.seq, self.touched = int(parts[at]), int(parts[at + 1]), now
-        self.still_ours, self._came = None, time.monotonic()
+        self.still_ours, self._came = None, now
 
     @property
     def token(self) -> str:
@@ -68,7 +67,7 @@ class Delivery:
 
     async def ack(self) -> None:
         """Done: never deliver it again. A lost ack costs one redelivery, which the identity subjects absorb."""
-        if self.still_ours is None or time.monotonic() - self._came < LONG or await self.still_ours():
+        if self.still_ours is None or self._puller.time() - self._came < LONG or await self.still_ours():
             await self._nc.publish(self.reply)  # type: ignore[attr-defined]
 
     async def nak(self, delay: float) -> None:
@@ -136,6 +135,7 @@ class Puller:
         """Messages asked for that have not come."""
         self._tickets, self._stopping, self._hold, self._seen = 0, False, 0.0, 0.0
         self._loop = asyncio.get_running_loop()
+        self.time = self._loop.time
         self._prefix = bus.nc.new_inbox() + "."
         self.turns = Turns(self._live, self._behind, 1.5 * ack_wait)
         self._bus = bus
@@ -143,7 +143,7 @@ class Puller:
     async def start(self) -> "Puller":
         """Subscribe and ask for the first messages."""
         self._bus.on_lost.append(self._forget)
-        self._seen = self._loop.time()
+        self._seen = self.time()
         self._sub = await self._nc.subscribe(
             self._prefix + "*", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
         )
@@ -217,7 +217,7 @@ class Puller:
     async def _pull(self) -> None:
         """Ask for as many messages as there is room for, once that is worth it."""
         room = min(self.window - self.at_work, self.window + PARKED - len(self._live)) - self._credit
-        if room < self._refill or self._stopping or not self._nc.is_connected or self._loop.time() < self._hold:
+        if room < self._refill or self._stopping or not self._nc.is_connected or self.time() < self._hold:
             return
         self._tickets += 1
         ticket = str(self._tickets)
@@ -227,7 +227,7 @@ class Puller:
         await self._nc.publish(self._next, json.dumps(ask).encode(), reply=self._prefix + ticket)
 
     async def _arrived(self, msg: Msg) -> None:
-        self._seen = self._loop.time()
+        self._seen = self.time()
         if not msg.reply or not msg.reply.startswith("$JS.ACK."):
             await self._status(msg)
             return
@@ -260,7 +260,7 @@ class Puller:
             return
         self._credit -= self._asked.pop(msg.subject[len(self._prefix) :], 0)
         if status not in ("404", "408"):
-            self._hold = self._loop.time() + HELD_BACK
+            self._hold = self.time() + HELD_BACK
         await self._pull()
 
     async def _one(self, delivery: Delivery) -> None:
@@ -279,7 +279,7 @@ class Puller:
                 self.turns.done(delivery.seq)
             if self._line:
                 self._next_in_line()
-        if self.window - len(self._live) + len(self._parked) - self._credit >= self._refill:
+        if self.window - len(self._live) + len(self._parked) >= self._credit + self._refill:
             await self._pull()
 
     async def _behind(self) -> bool:
@@ -299,7 +299,7 @@ class Puller:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(min(HEARTBEAT / 2, self._ack_wait / 6))
-            now = self._loop.time()
+            now = self.time()
             if not self._nc.is_connected:
                 continue
             if self._asked and now - self._seen > 2.5 * HEARTBEAT:

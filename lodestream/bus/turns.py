@@ -23,11 +23,8 @@ class Turns:
         self._passed: set[int] = set()
         self._changed = asyncio.Event()
         self._alone: asyncio.Task[None] | None = None
-
-    @property
-    def taken(self) -> bool:
+        self.taken = False
         """Whether any message has waited for its turn."""
-        return self._alone is not None
 
     def pass_at_once(self, seq: int) -> bool:
         """Whether it is the turn of a message at this moment; it has passed then."""
@@ -41,7 +38,7 @@ class Turns:
     async def wait(self, seq: int) -> None:
         """Until all messages in hand that came before it have passed, or are done with: it can pass, at once."""
         if self._alone is None:
-            self._alone = asyncio.create_task(self._wait_for_others())
+            self.taken, self._alone = True, asyncio.create_task(self._wait_for_others())
         await asyncio.shield(self._alone)
         while self._is_behind(seq):
             self._changed.clear()

@@ -102,11 +102,9 @@ class Forgotten:
 
     def __init__(self, *stones: Tombstone) -> None:
         self._sizes: dict[str, int] = {}
-        self._stones: dict[str, Tombstone] = {}
+        self.stones: dict[str, Tombstone] = {}
+        """By key; where there are none, nothing need be asked."""
         self._set({stone.key: stone for stone in stones})
-
-    def __bool__(self) -> bool:
-        return bool(self._stones)
 
     def names(self, ident: str) -> bool:
         """Whether this is the id of a video or a seed that was forgotten."""
@@ -136,7 +134,7 @@ class Forgotten:
         stones: dict[str, Tombstone] = {}
         for key, size in sizes.items():
             if self._sizes.get(key) == size:
-                stones[key] = self._stones[key]
+                stones[key] = self.stones[key]
                 continue
             with contextlib.suppress(KeyError):  # taken away since
                 stones[key] = _decode(await objects.get(key))
@@ -165,7 +163,7 @@ class Forgotten:
                     await changed.wait()
 
     def _set(self, stones: dict[str, Tombstone]) -> None:
-        self._stones = stones
+        self.stones = stones
         named = ((*s.media, *s.seeds, *[s.ident] * (s.kind != "source")) for s in stones.values())
         self._ids = frozenset(ident for idents in named for ident in idents)
         self._contents = {sha256 for stone in stones.values() for sha256 in stone.contents} - {""}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -178,7 +179,7 @@ async def test_a_flow_of_its_own_has_a_ledger_of_its_own_and_the_same_vectors(at
     shard = await put(at.parts, [1, 2], "web-1")
     await at(shard)
     settings = NODE.read_settings({"model": MODEL})
-    work = replace(job(at.parts, settings, at.projects), flow="another")
+    work = msgspec.structs.replace(job(at.parts, settings, at.projects), flow="another")
     work.kin = frozenset((work.recipe,))
     (port, said), *_ = [output async for output in NODE.handler(shard, work)]
     assert (port, said.unique) == ("unique", [0, 1])
