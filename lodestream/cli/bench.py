@@ -64,11 +64,11 @@ def _name(file: Path) -> str:
     return file.stem.removeprefix("bench_")
 
 
-def measure(file: Path) -> list[Figure]:
-    """What one benchmark's `run()` gives. Raises LodeError where it fails."""
+def measure(file: Path, python: str = sys.executable) -> list[Figure]:
+    """What one benchmark's `run()` gives in the environment of this Python. Raises LodeError where it fails."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "rows.json"
-        call = [sys.executable, "-c", _CALL.format(file.stem), str(answer)]
+        call = [python, "-c", _CALL.format(file.stem), str(answer)]
         if subprocess.run(call, cwd=file.parents[2], stdout=sys.stderr, check=False).returncode:
             raise LodeError(f"{file.stem} failed, as said above")
         return [figure(row) for row in json.loads(answer.read_text())]

@@ -1,13 +1,17 @@
 """Benchmarks of this checkout and of another revision, in turns on this machine: what the changes since cost.
 
-Both run in this environment, each with its own files of tests/bench. `python -m tests.bench.against REVISION NAME...`
+Both have the libraries of this environment, and each its own files of tests/bench.
+`python -m tests.bench.against REVISION NAME...`
 """
 
 import argparse
 import os
 import statistics
 import subprocess
+import sys
+import sysconfig
 import tempfile
+import venv
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +21,17 @@ from lodestream.cli import output
 from lodestream.cli.bench import measure
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(folder: Path) -> str:
+    """A Python with our libraries and without our own packages, which this environment has as a library."""
+    venv.create(folder, symlinks=True)
+    inside = sysconfig.get_path("purelib", vars={"base": str(folder)})
+    Path(inside, "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    for program in Path(sys.executable).parent.iterdir():
+        if not (mine := folder / "bin" / program.name).exists():
+            mine.symlink_to(program)
+    return str(folder / "bin" / "python")
 
 
 @contextmanager
@@ -31,7 +46,7 @@ def checkout(revision: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", name], check=True)
 
 
-def compare(then: Path, names: list[str], turns: int) -> list[list[output.Cell]]:
+def compare(then: Path, names: list[str], turns: int, python: str) -> list[list[output.Cell]]:
     """A row for each figure that both have: its median and range then, the same now, and the change in per cent."""
     seen: defaultdict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
     for turn in range(turns):
@@ -39,7 +54,7 @@ def compare(then: Path, names: list[str], turns: int) -> list[list[output.Cell]]
             for side, root in enumerate((then, ROOT)):
                 os.environ["PYTHONPATH"] = str(root)
                 output.note(f"{name}, {'now' if side else 'then'}, {turn + 1} of {turns} ...")
-                for figure in measure(root / "tests" / "bench" / f"bench_{name}.py"):
+                for figure in measure(root / "tests" / "bench" / f"bench_{name}.py", python):
                     seen[figure.what][side].append(figure.ratio)
     return [[what, *map(words, sides), change(*sides)] for what, sides in seen.items() if all(sides)]
 
@@ -61,8 +76,8 @@ def main() -> None:
     parser.add_argument("names", nargs="+", metavar="name", help="as in: lode bench NAME")
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
-    with checkout(given.revision) as then:
-        rows = compare(then, given.names, given.turns)
+    with checkout(given.revision) as then, tempfile.TemporaryDirectory() as folder:
+        rows = compare(then, given.names, given.turns, environment(Path(folder)))
     output.print_table(["what", f"at {given.revision}", "now", "change"], rows)
 
 
