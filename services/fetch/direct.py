@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from lodestream.errors import Outage, Reject, Retry
 from lodestream.web import client
 from lodestream.web.sniff import HEAD, named_as_video, sniff
 from lodestream.web.verdicts import by_status
-from services.fetch.kept import Beginning, Facts
+from services.fetch.kept import LEAST, Beginning, Facts
 from services.fetch.pace import Pace
 from services.fetch.stored import NOTHING, Told
 
@@ -57,9 +58,11 @@ class Downloaded:
 class Part:
     """The file as far as it has come."""
 
-    def __init__(self, path: Path, max_bytes: int, begun: Beginning | None = None):
-        """`begun` is what is at `path` already."""
-        self.path, self.max_bytes = path, max_bytes
+    def __init__(
+        self, path: Path, max_bytes: int, begun: Beginning | None = None, worth: Callable[["Part"], None] | None = None
+    ):
+        """`begun` is what is at `path` already; `worth` is called once LEAST bytes of a version have come."""
+        self.path, self.max_bytes, self._worth, self._said = path, max_bytes, worth, ""
         self.validator = begun.facts.validator if begun else None
         """Strong ETag or Last-Modified: without one nobody can tell whether the rest is of the same file."""
         self.total = begun.facts.total if begun else None
@@ -86,6 +89,9 @@ class Part:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise Outage(f"no room left in {self.path.parent}: free some space") from None
             raise
+        if self._worth and self.validator and self.validator != self._said and self.size >= LEAST:
+            self._said = self.validator
+            self._worth(self)
 
     def restart(self) -> None:
         """From the first byte again."""

@@ -1,15 +1,21 @@
-"""What came of downloads that broke off, kept for their next attempt: of whichever worker on this machine makes it."""
+"""What came of downloads that broke off, kept for their next attempt: of whichever worker on this machine makes it.
+
+A worker that is killed keeps nothing, so a file has a second name here from its first megabyte on.
+"""
 
 import asyncio
 import hashlib
 import os
 import shutil
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 log = structlog.get_logger()
 
@@ -33,6 +39,8 @@ class Facts(msgspec.Struct, frozen=True):
     validator: str
     """Strong ETag or Last-Modified."""
     total: int | None
+    boot: str = ""
+    """Of a file that may not have come to disk: the start of this machine for which it stands all the same."""
 
 
 class Beginning(NamedTuple):
@@ -55,34 +63,57 @@ class Kept:
         return (self._folder / media_id).exists()
 
     def take(self, media_id: str, url: str, path: Path) -> Beginning | None:
-        """Move what is kept of the file to `path`; None where nothing is, or it is of another URL."""
+        """Move what is kept of the file to `path`; None where nothing is, or it is of another URL or start.
+
+        Copied where it has its other name still: whoever was taken for dead may go on writing.
+        """
         mine = self._work / f"taken-{path.name}"
         try:
             (self._folder / media_id).rename(mine)
             facts = msgspec.json.decode((mine / "facts.json").read_bytes(), type=Facts)
-            if facts.url != url:
+            if facts.url != url or facts.boot not in ("", boot()):
                 return None
-            (mine / "data").rename(path)
+            if (mine / "data").stat().st_nlink > 1:
+                shutil.copyfile(mine / "data", path)
+            else:
+                (mine / "data").rename(path)
             return Beginning(facts, path.stat().st_size, _hashed(path))
         except (OSError, msgspec.MsgspecError):
             return None
         finally:
             shutil.rmtree(mine, ignore_errors=True)
 
+    def begin(self, media_id: str, facts: Facts, path: Path) -> None:
+        """Have a file that is being written here as well, for whoever comes after a kill."""
+        if boot():
+            self._put(media_id, replace(facts, boot=boot()), lambda mine: mine.hardlink_to(path))
+
     def keep(self, media_id: str, facts: Facts, path: Path) -> None:
         """Move an unfinished file here, safe on disk, if it is worth that."""
         if path.stat().st_size < LEAST:
             return
-        mine = self._work / f"kept-{path.name}"
+
+        def move(mine: Path) -> None:
+            path.rename(mine)
+            _sync(mine)
+
+        self._put(media_id, facts, move)
+        self.sweep()
+
+    def forget(self, media_id: str) -> None:
+        """It is not wanted any more."""
+        if self.has(media_id):
+            shutil.rmtree(self._folder / media_id, ignore_errors=True)
+
+    def _put(self, media_id: str, facts: Facts, data: Callable[[Path], None]) -> None:
+        mine = self._work / f"kept-{media_id}"
         try:
             mine.mkdir()
-            path.rename(mine / "data")
+            data(mine / "data")
             (mine / "facts.json").write_bytes(msgspec.json.encode(facts))
-            _sync(mine / "data")
             self._folder.mkdir(exist_ok=True)
             shutil.rmtree(self._folder / media_id, ignore_errors=True)
             mine.rename(self._folder / media_id)
-            self.sweep()
         except OSError as error:
             log.warning("what came is not kept", media=media_id, why=error.strerror)
         finally:
@@ -102,6 +133,15 @@ async def sweeping(kept: Kept) -> None:
     while True:
         await asyncio.to_thread(kept.sweep)
         await asyncio.sleep(EVERY_S)
+
+
+@cache
+def boot() -> str:
+    """Names this start of the machine; empty where it does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _found(folder: Path) -> list[tuple[float, Path, int]]:

@@ -61,17 +61,27 @@ class Web:
 
     async def _file(self, candidate: Candidate, job: Job, path: Path) -> Downloaded | None:
         """None where there is a page."""
-        with Part(path, job.settings.max_bytes, await self._begun(candidate, path)) as part:
+
+        def worth(part: Part) -> None:
+            if facts := part.facts(candidate.url):
+                self._kept.begin(candidate.id, facts, path)
+
+        with Part(path, job.settings.max_bytes, await self._begun(candidate, path), worth) as part:
             try:
                 async with keeping_pace(job.attempt, job.report, FIRST_BYTE_S, part.size) as pace:
                     session = self._session(allowed(job.settings.allow_hosts))
-                    return await direct.download(session, candidate.url, part, job.attempt, pace)
+                    got = await direct.download(session, candidate.url, part, job.attempt, pace)
+                self._kept.forget(candidate.id)
+                return got
             except direct.Page:
                 path.unlink()
                 return None
             except (Retry, asyncio.CancelledError):
                 if facts := part.facts(candidate.url):
                     await asyncio.to_thread(self._kept.keep, candidate.id, facts, path)
+                raise
+            except Reject:
+                self._kept.forget(candidate.id)
                 raise
             except Outage:
                 await asyncio.to_thread(self._kept.sweep, 0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -184,18 +185,54 @@ async def test_another_url_of_the_same_video_begins_again(node, host):
     assert host.sent == STOP + SIZE
 
 
+async def stalls(host: Host, request: web.BaseRequest) -> web.StreamResponse:
+    """Most of it comes, and then nothing."""
+    response = web.StreamResponse(headers={"ETag": '"v1"', "Content-Type": "video/mp4"})
+    response.content_length = SIZE
+    await response.prepare(request)
+    await response.write(FILE[:STOP])
+    host.sent += STOP
+    await host.hang()
+    return response
+
+
+DOOMED = """
+import asyncio, sys
+from pathlib import Path
+from tests.support.fetching import fetching
+
+async def main():
+    async with fetching(Path(sys.argv[1])) as node:
+        await node.fetch(sys.argv[2], "web-1", allow_hosts=[sys.argv[3]])
+
+asyncio.run(main())
+"""
+
+
+async def test_being_killed_loses_nothing_that_came(node, host, tmp_path):
+    host.answer, dead = stalls, tmp_path / "dead"
+    dead.mkdir()
+    allowed = f"127.0.0.1:{host.port}"
+    command = [sys.executable, "-c", DOOMED, str(dead), host.candidate(1).url, allowed]
+    process = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2])
+    try:
+        async with asyncio.timeout(60):
+            while not any(path.stat().st_size == STOP for path in dead.rglob(f"{kept.FOLDER}/web-1/data")):
+                await asyncio.sleep(0.05)
+    finally:
+        process.kill()
+        await process.wait()
+    (begun,) = dead.rglob(kept.FOLDER)
+    begun.rename(node.parts.work.parent / kept.FOLDER)  # as if both had worked in one place
+    serve(host, FILE)
+    media = await get(node, host)
+    assert media.sha256 == hashlib.sha256(FILE).hexdigest()
+    assert host.ranges == ["", f"bytes={STOP}-"]
+    assert kept_in(node) == []
+
+
 async def test_being_stopped_keeps_what_came(node, host, monkeypatch):
     monkeypatch.setattr(fetch_web, "FIRST_BYTE_S", 60.0)
-
-    async def stalls(host: Host, request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"ETag": '"v1"', "Content-Type": "video/mp4"})
-        response.content_length = SIZE
-        await response.prepare(request)
-        await response.write(FILE[:STOP])
-        host.sent += STOP
-        await host.hang()
-        return response
-
     host.answer = stalls
     task = asyncio.create_task(get(node, host))
     async with asyncio.timeout(30):

@@ -52,6 +52,47 @@ def test_what_was_kept_is_taken_once(work: Path) -> None:
     assert [path.name for path in work.iterdir()] == ["fetch-8"]
 
 
+def test_what_a_killed_worker_had_begun_is_taken(work: Path) -> None:
+    store, path = Kept(work), file(work, b"0123456789")
+    store.begin("web-1", FACTS, path)
+    path.open("ab").write(b"abc")
+    path.unlink()  # as its folder is swept
+    taken = store.take("web-1", FACTS.url, work / "fetch-8")
+    assert taken is not None
+    assert (taken.facts.validator, taken.size) == (FACTS.validator, 13)
+    assert (work / "fetch-8").read_bytes() == b"0123456789abc"
+    assert (work / "fetch-8").stat().st_nlink == 1
+
+
+def test_who_was_taken_for_dead_writes_to_a_file_of_its_own(work: Path) -> None:
+    store, path = Kept(work), file(work, b"0123456789")
+    store.begin("web-1", FACTS, path)
+    taken = store.take("web-1", FACTS.url, work / "fetch-8")
+    path.write_bytes(b"xxxxxxxxxxxxx")
+    assert taken is not None
+    assert (work / "fetch-8").read_bytes() == b"0123456789"
+    assert not store.has("web-1")
+
+
+def test_what_was_begun_before_the_machine_was_started_is_not_taken(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Kept(work)
+    store.begin("web-1", FACTS, file(work, b"0123456789"))
+    store.keep("web-2", FACTS, file(work, b"0123456789"))
+    monkeypatch.setattr(kept, "boot", lambda: "another")
+    assert store.take("web-1", FACTS.url, work / "fetch-8") is None
+    assert store.take("web-2", FACTS.url, work / "fetch-9") is not None
+
+
+def test_what_is_done_is_forgotten(work: Path) -> None:
+    store = Kept(work)
+    store.begin("web-1", FACTS, file(work, b"0123456789"))
+    store.forget("web-1")
+    store.forget("web-1")
+    assert names(work) == []
+
+
 def test_what_is_hardly_anything_is_not_kept(work: Path) -> None:
     store = Kept(work)
     store.keep("web-1", FACTS, file(work, b"012345678"))
