@@ -68,7 +68,7 @@ class Looking:
             killing = asyncio.create_task(killer.run(strikes))
             try:
                 await until_rest(bus, QUIET_S + KILL_S * kills, killing)
-                await asyncio.wait_for(killing, KILL_S)
+                await asyncio.wait_for(killing, QUIET_S)
                 await until_rest(bus, QUIET_S, killing)
             finally:
                 killing.cancel()
