@@ -136,6 +136,7 @@ class Puller:
         self._tickets, self._stopping, self._hold, self._seen = 0, False, 0.0, 0.0
         self._loop = asyncio.get_running_loop()
         self.time = self._loop.time
+        """Seconds, as the loop counts them."""
         self._prefix = bus.nc.new_inbox() + "."
         self.turns = Turns(self._live, self._behind, 1.5 * ack_wait)
         self._bus = bus

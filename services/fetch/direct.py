@@ -114,11 +114,11 @@ async def download(session: aiohttp.ClientSession, url: str, part: Part, attempt
     Raises Page where it is none; Reject, Retry and Outage.
     """
     dry, left = 0, RESUMES
-    while True:
+    while part.size != part.total:  # whoever was killed may have had all of it
         before = part.size
         try:
             await _transfer(session, url, part, attempt, pace)
-            return part.done()
+            break
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise client.verdict(error).error(attempt) from None
         except _BROKEN as error:
@@ -132,6 +132,7 @@ async def download(session: aiohttp.ClientSession, url: str, part: Part, attempt
         except (aiohttp.ClientError, ValueError) as error:
             raise client.verdict(error).error(attempt) from None
         await asyncio.sleep(0.2 * 2**dry)
+    return part.done()
 
 
 async def _transfer(session: aiohttp.ClientSession, url: str, part: Part, attempt: int, pace: Pace) -> None:

@@ -209,6 +209,17 @@ asyncio.run(main())
 """
 
 
+async def test_what_had_come_whole_is_not_asked_for_again(node, host):
+    serve(host, FILE)
+    path = node.parts.work / "download"
+    path.write_bytes(FILE)
+    kept.Kept(node.parts.work).begin("web-1", kept.Facts(host.candidate(1).url, '"v1"', SIZE), path)
+    path.unlink()
+    media = await get(node, host)
+    assert media.sha256 == hashlib.sha256(FILE).hexdigest()
+    assert (host.sent, host.ranges, kept_in(node)) == (0, [], [])
+
+
 async def test_being_killed_loses_nothing_that_came(node, host, tmp_path):
     host.answer, dead = stalls, tmp_path / "dead"
     dead.mkdir()
