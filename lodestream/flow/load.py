@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,11 @@ LONGEST = 256 << 10
 VALUES = 20_000
 """Values in a flow file, with every alias written out."""
 DEEPEST = 32
+OPEN = 8 * DEEPEST
+"""Brackets that may be open at once, those in quotes counted too: the parser takes seconds over thousands."""
 SHOWN = 160
 """Letters of what a parser says; it quotes the file."""
+_BRACKET = re.compile(r"[\[\]{}]")
 _HALF = re.compile("[\ud800-\udfff]")
 _SCALARS = ("int", "float", "bool", "null")
 
@@ -72,6 +76,8 @@ def load(text: str) -> tuple[Spot | None, list[Problem]]:
     """The tree of a YAML text and all that is wrong with it; the tree is None where there is none."""
     if len(text) > LONGEST:
         return None, [Problem(1, 1, f"longer than {LONGEST >> 10} KiB; a flow file names nodes and wires, not data")]
+    if _open_brackets(text) > OPEN:
+        return None, [Problem(1, 1, "nested too deeply")]
     yaml = YAML(typ="safe", pure=True)
     yaml.composer.warn_double_anchors = False
     try:
@@ -89,6 +95,12 @@ def load(text: str) -> tuple[Spot | None, list[Problem]]:
         return reader.spot(root, 0), reader.problems
     except _TooMuch as error:
         return None, [Problem(1, 1, str(error))]
+
+
+def _open_brackets(text: str) -> int:
+    """The most that are open at once."""
+    steps = (1 if bracket in "[{" else -1 for bracket in _BRACKET.findall(text))
+    return max(accumulate(steps), default=0)
 
 
 def _syntax(error: MarkedYAMLError) -> Problem:

@@ -103,6 +103,8 @@ def test_one_wrong_node(line: str, expected: str) -> None:
         (f"{'k' * 1000}: 1\n{'k' * 1000}: 2", f"2:1: duplicate key '{'k' * 40}', first on line 1"),
         ("x" * (LONGEST + 1), "1:1: longer than 256 KiB"),
         ("[" * 5000, "1:1: nested too deeply"),
+        ("- " * 5000, "1:1: nested too deeply"),
+        ("flow: f\nnodes: {s: " + "[" * 200 + "]" * 200 + "}", "1:1: nested too deeply, or an alias that holds itself"),
         ("flow: f\nnodes: &n {s: *n}", "1:1: nested too deeply, or an alias that holds itself"),
         ("? [a]\n: 1", "1:3: a key that is not a plain name"),
     ],
