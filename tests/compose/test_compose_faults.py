@@ -81,7 +81,7 @@ def test_whatever_is_killed_the_outcome_is_that_of_an_undisturbed_run(stack: Pro
 def test_a_house_that_was_killed_has_nodes_begin_again_and_sees_to_what_was_left_to_it(stack: Project) -> None:
     deploy(stack, "house", f"{EVERY}, keep_media: false")
     stack.lode("flow", "pause", "house", "frames")
-    made = publish(stack, "house", [f"house-{n}.mp4" for n in range(PILE)])
+    made = publish(stack, "house", [f"left-{n}.mp4" for n in range(PILE)])
     until_fetched(stack, "house", PILE)
     house = stack.container("house")
     docker("kill", house)  # a person's wish: the engine leaves it at that
@@ -101,7 +101,7 @@ def test_a_house_that_was_killed_has_nodes_begin_again_and_sees_to_what_was_left
 
     draw = random.Random(2)
     for blow in range(BLOWS):
-        made |= publish(stack, "house", [f"house-{blow}-{n}.mp4" for n in range(EACH)])
+        made |= publish(stack, "house", [f"left-{blow}-{n}.mp4" for n in range(EACH)])
         time.sleep(draw.random() * LOOKS_BACK)
         stack.kill("house")
     stack.until_healthy()
