@@ -1,6 +1,7 @@
 """Fixtures for tests of every kind, and how many run side by side."""
 
 import os
+import signal
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,6 +13,12 @@ __all__ = ["triton"]
 
 WAITING = 2
 """Tests for each core: most of them wait for servers most of the time."""
+
+
+def pytest_configure() -> None:
+    """Let what tests start be interrupted, also where this was started in the background of a shell."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -127,6 +127,7 @@ async def test_a_lost_lease_and_another_time_are_no_attempts(made, monkeypatch):
 
     await made.offer(candidate(1))
     await made.run(declare(handle, memo=False))
+    await eventually(lambda: reached(seen, 7), 30)
     await eventually(lambda: idle(made), 30)
     assert seen == [1] * 7
     assert len(await made.stored()) == 1

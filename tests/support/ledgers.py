@@ -69,7 +69,7 @@ class Owner:
 
     def forget(self, forgotten: Forgotten) -> None:
         """As a worker that hears of tombstones."""
-        self._parts.forgotten._set(forgotten._stones)
+        self._parts.forgotten._set(forgotten.stones)
 
 
 @asynccontextmanager
