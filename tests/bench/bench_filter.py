@@ -2,7 +2,7 @@
 
 `python -m tests.bench.bench_filter`; real Triton, the stand-in for SigLIP 2, 720p frames of a film. The stand-in is far
 cheaper than SigLIP 2 itself, so what surrounds the model weighs most here. The better of some runs, taken in turns.
-`python -m tests.bench.bench_filter 100000` changes a prompt on so many frames; they take half an hour and 6 GB.
+`python -m tests.bench.bench_filter 100000` changes a prompt on so many frames, which take 19 GB of disk.
 """
 
 import asyncio
