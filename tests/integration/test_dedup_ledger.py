@@ -274,6 +274,10 @@ async def test_a_damaged_entry_counts_as_not_seen_and_is_said(nats, form, tmp_pa
             told = await two.judge([asks[0], asks[2], asks[3]])
             assert told == [said[0], said[2], said[3]]
             await two.judge(asks[4:])
+            before = len(await two.objects_of(form, keys.ledger_entries))
+            (anew,) = await two.judge([asks[1]])
+            assert len(await two.objects_of(form, keys.ledger_entries)) == before + 1
+            assert len(anew.unique) + len(anew.repeats) == len(asks[1].indices)
     assert any("ledger unreadable" in line["event"] for line in logs)
 
 
